@@ -1,6 +1,7 @@
-//! Attention and its relevance, a block of queries of a head at a time: the weights of all queries are never kept.
+//! Attention and its relevance, computed for one block of queries of a head at a time, so that the weights of all queries are never
+//! in memory.
 //!
-//! The heads are the tasks; within one, blocks follow one another, so sums have one order with any number of threads.
+//! Heads run in parallel. Within a head, blocks run in order, so sums have the same order for any number of threads.
 
 use dlbc_ops::prim::AttentionGeometry;
 use rayon::prelude::*;
@@ -8,37 +9,37 @@ use tract_onnx::tract_core::internal::*;
 
 use super::gemm::{Matrix, gemm, gemm_add};
 use super::loops::{guarded_div, softmax_row};
-use super::parallel::{Tile, chunks, made, with_scratch};
+use super::parallel::{Tile, chunks, new_tensor, with_scratch};
 
-/// Elements of a block of weights.
+/// Number of weights per block.
 const BLOCK: usize = 1 << 16;
 
-/// Work, in products, below which the heads stay in one thread.
-const WORTH: usize = 1 << 16;
+/// Minimum number of multiplications for which heads run in several threads.
+const MIN_PARALLEL: usize = 1 << 16;
 
-/// What all heads have in common.
+/// Shapes and parameters of an attention.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
-    /// Leading axes: batch and heads.
+    /// Leading dimensions: batch and heads.
     pub lead: Vec<usize>,
-    /// Queries.
+    /// Number of queries.
     pub m: usize,
-    /// Keys.
+    /// Number of keys.
     pub n: usize,
     /// Features of queries and keys.
     pub d: usize,
     /// Features of values.
     pub e: usize,
-    /// Scale and guard.
+    /// Scale of the scores, and the treatment of rows that are masked completely.
     pub geometry: AttentionGeometry,
-    /// Dimensions of the mask, when there is one.
+    /// Dimensions of the mask, if there is one.
     pub mask: Option<Vec<usize>>,
 }
 
 // The scale of an attention is never NaN.
 impl Eq for Shape {}
 
-/// A mask over one head: element `(i, j)` at `base + i·row + j·column`.
+/// The mask of one head. Element `(i, j)` has the index `base + i·row + j·column`.
 #[derive(Clone, Copy)]
 struct Mask<'a> {
     data: &'a [f32],
@@ -61,7 +62,7 @@ fn rows(data: &[f32], row: usize) -> Matrix<'_> {
 }
 
 fn columns(data: &[f32], row: usize) -> Matrix<'_> {
-    Matrix::rows(data, row).turned()
+    Matrix::rows(data, row).transposed()
 }
 
 impl Shape {
@@ -69,13 +70,14 @@ impl Shape {
         self.lead.iter().product()
     }
 
-    /// Queries of a block.
+    /// Number of queries per block.
     fn block(&self) -> usize {
         (BLOCK / self.n.max(1)).clamp(8, 256).min(self.m.max(1))
     }
 
-    fn worth(&self) -> bool {
-        self.heads() * self.m * self.n * (self.d + self.e) >= WORTH
+    /// Returns whether heads should run in several threads.
+    fn is_parallel(&self) -> bool {
+        self.heads() * self.m * self.n * (self.d + self.e) >= MIN_PARALLEL
     }
 
     fn mask<'a>(&self, head: usize, data: &'a [f32]) -> Option<Mask<'a>> {
@@ -106,7 +108,7 @@ impl Shape {
         }
     }
 
-    /// The weights of the queries from `first`, into `p [block, n]`.
+    /// Computes the weights of the queries from `first` on into `p [block, n]`.
     fn weights(&self, head: &Head, first: usize, p: &mut [f32]) {
         let (n, d) = (self.n, self.d);
         let block = p.len() / n;
@@ -115,11 +117,11 @@ impl Shape {
             match head.mask {
                 None => p.iter_mut().for_each(|s| *s *= self.geometry.scale),
                 Some(mask) => {
-                    let from = &mask.data[mask.base + (first + i) * mask.row..];
+                    let mask_row = &mask.data[mask.base + (first + i) * mask.row..];
                     if mask.column == 1 {
-                        p.iter_mut().zip(from).for_each(|(s, m)| *s = *s * self.geometry.scale + m);
+                        p.iter_mut().zip(mask_row).for_each(|(s, m)| *s = *s * self.geometry.scale + m);
                     } else {
-                        p.iter_mut().for_each(|s| *s = *s * self.geometry.scale + from[0]);
+                        p.iter_mut().for_each(|s| *s = *s * self.geometry.scale + mask_row[0]);
                     }
                 }
             }
@@ -136,7 +138,7 @@ impl Shape {
     }
 }
 
-/// `softmax(scale · q kᵀ + mask) v`.
+/// The operator `softmax(scale · q kᵀ + mask) v`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attention(pub Shape);
 
@@ -154,7 +156,7 @@ impl EvalOp for Attention {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let Shape { m, n, e, .. } = self.0;
         let x = super::slices::slices(&inputs)?;
-        let one = |h: usize, y: &mut [f32]| {
+        let head = |h: usize, y: &mut [f32]| {
             let head = self.0.head(h, [x[0], x[1], x[2]], x.get(3).copied());
             let block = self.0.block();
             with_scratch(block * n, |p| {
@@ -166,11 +168,11 @@ impl EvalOp for Attention {
             });
         };
         let dims = [&self.0.lead[..], &[m, e]].concat();
-        let y = made(&dims, |y| {
-            if self.0.worth() {
-                y.par_chunks_mut((m * e).max(1)).enumerate().for_each(|(h, y)| one(h, y));
+        let y = new_tensor(&dims, |y| {
+            if self.0.is_parallel() {
+                y.par_chunks_mut((m * e).max(1)).enumerate().for_each(|(h, y)| head(h, y));
             } else {
-                chunks(y, m * e, one);
+                chunks(y, m * e, head);
             }
         })?;
         Ok(tvec!(y.into()))
@@ -185,12 +187,13 @@ impl TypedOp for Attention {
     as_op!();
 }
 
-/// The relevance of queries, keys and values, and what each query dropped: four results from operands q, k, v, r, mask.
+/// The operator that distributes the relevance of an attention. Operands are q, k, v, r and the mask; results are the relevance of
+/// queries, keys and values, and the relevance that each query dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Share {
-    /// Of the forward.
+    /// Shape of the attention.
     pub shape: Shape,
-    /// The share of the values.
+    /// Share of the relevance that goes to the values, within 0..=1.
     pub value: f32,
 }
 
@@ -219,15 +222,15 @@ impl EvalOp for Share {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let Shape { m, n, d, e, .. } = self.shape;
         let x = super::slices::slices(&inputs)?;
-        let one = |h: usize, y: Shares| {
+        let distribute = |h: usize, y: Shares| {
             let head = self.shape.head(h, [x[0], x[1], x[2]], x.get(4).copied());
             self.head(&head, &x[3][h * m * e..][..m * e], y);
         };
         let lead = &self.shape.lead;
-        let facts = [[m, d], [n, d], [n, e]].map(|own| [&lead[..], &own].concat());
+        let facts = [[m, d], [n, d], [n, e]].map(|dims| [&lead[..], &dims].concat());
         let [mut q, mut k, mut v] =
-            [made(&facts[0], |_| ())?, made(&facts[1], |_| ())?, made(&facts[2], |_| ())?];
-        let mut dropped = made(&[&lead[..], &[m]].concat(), |_| ())?;
+            [new_tensor(&facts[0], |_| ())?, new_tensor(&facts[1], |_| ())?, new_tensor(&facts[2], |_| ())?];
+        let mut dropped = new_tensor(&[&lead[..], &[m]].concat(), |_| ())?;
         {
             let (mut q, mut k) = (q.try_as_plain_ram_mut()?, k.try_as_plain_ram_mut()?);
             let (mut v, mut dropped) = (v.try_as_plain_ram_mut()?, dropped.try_as_plain_ram_mut()?);
@@ -238,14 +241,17 @@ impl EvalOp for Share {
                 dropped.as_slice_mut::<f32>()?.par_chunks_mut(m.max(1)),
             );
             let heads = parts.into_par_iter().enumerate();
-            let least = if self.shape.worth() { 1 } else { usize::MAX };
-            heads.with_min_len(least).for_each(|(h, (q, k, v, dropped))| one(h, Shares { q, k, v, dropped }));
+            let min_heads = if self.shape.is_parallel() { 1 } else { usize::MAX };
+            heads
+                .with_min_len(min_heads)
+                .for_each(|(h, (q, k, v, dropped))| distribute(h, Shares { q, k, v, dropped }));
         }
         Ok([q, k, v, dropped].into_iter().map(TValue::from).collect())
     }
 }
 
 impl Share {
+    /// Distributes the relevance `r` of one head.
     fn head(&self, head: &Head, r: &[f32], y: Shares) {
         let Shape { m, n, d, e, .. } = self.shape;
         let block = self.shape.block();
@@ -253,13 +259,13 @@ impl Share {
         let sizes = [block * n, block * n, block * n, block * e, block * e, n * d, n * e, block * d];
         with_scratch(sizes.iter().sum(), |all| {
             let mut left = all;
-            let [p, flow, all_products, z, u, own_k, own_v, own_q] = sizes.map(|size| {
+            let [p, flow, all_products, z, u, abs_k, abs_v, abs_q] = sizes.map(|size| {
                 let (now, later) = std::mem::take(&mut left).split_at_mut(size);
                 left = later;
                 now
             });
-            magnitudes(head.k, own_k);
-            magnitudes(head.v, own_v);
+            magnitudes(head.k, abs_k);
+            magnitudes(head.v, abs_v);
             y.k.fill(0.0);
             y.v.fill(0.0);
             for first in (0..m).step_by(block) {
@@ -267,7 +273,7 @@ impl Share {
                 let (p, flow) = (&mut p[..b * n], &mut flow[..b * n]);
                 let (z, u) = (&mut z[..b * e], &mut u[..b * e]);
                 self.shape.weights(head, first, p);
-                gemm(n, &mut Tile::whole(z, b, e), rows(p, n), rows(own_v, e));
+                gemm(n, &mut Tile::whole(z, b, e), rows(p, n), rows(abs_v, e));
                 let r = &r[first * e..][..b * e];
                 for (i, dropped) in y.dropped[first..first + b].iter_mut().enumerate() {
                     *dropped = 0.0;
@@ -282,10 +288,10 @@ impl Share {
                     out.fill(0.0);
                     continue;
                 }
-                gemm(e, &mut Tile::whole(flow, b, n), rows(u, e), columns(own_v, e));
-                let (own_q, products) = (&mut own_q[..b * d], &mut all_products[..b * n]);
-                magnitudes(&head.q[first * d..][..b * d], own_q);
-                gemm(d, &mut Tile::whole(products, b, n), rows(own_q, d), columns(own_k, d));
+                gemm(e, &mut Tile::whole(flow, b, n), rows(u, e), columns(abs_v, e));
+                let (abs_q, products) = (&mut abs_q[..b * d], &mut all_products[..b * n]);
+                magnitudes(&head.q[first * d..][..b * d], abs_q);
+                gemm(d, &mut Tile::whole(products, b, n), rows(abs_q, d), columns(abs_k, d));
                 for (i, dropped) in y.dropped[first..first + b].iter_mut().enumerate() {
                     for j in i * n..(i + 1) * n {
                         let through = flow[j] * p[j];
@@ -293,12 +299,12 @@ impl Share {
                         flow[j] = guarded_div(through, products[j]);
                     }
                 }
-                gemm(n, &mut Tile::whole(out, b, d), rows(flow, n), rows(own_k, d));
-                out.iter_mut().zip(own_q.iter()).for_each(|(y, q)| *y *= q * (0.5 * rest));
-                gemm_add(b, &mut Tile::whole(y.k, n, d), columns(flow, n), rows(own_q, d));
+                gemm(n, &mut Tile::whole(out, b, d), rows(flow, n), rows(abs_k, d));
+                out.iter_mut().zip(abs_q.iter()).for_each(|(y, q)| *y *= q * (0.5 * rest));
+                gemm_add(b, &mut Tile::whole(y.k, n, d), columns(flow, n), rows(abs_q, d));
             }
-            y.k.iter_mut().zip(own_k.iter()).for_each(|(y, k)| *y *= k * (0.5 * rest));
-            y.v.iter_mut().zip(own_v.iter()).for_each(|(y, v)| *y *= v * self.value);
+            y.k.iter_mut().zip(abs_k.iter()).for_each(|(y, k)| *y *= k * (0.5 * rest));
+            y.v.iter_mut().zip(abs_v.iter()).for_each(|(y, v)| *y *= v * self.value);
         });
     }
 }
@@ -306,7 +312,7 @@ impl Share {
 impl TypedOp for Share {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let Shape { m, n, d, e, ref lead, .. } = self.shape;
-        let fact = |own: &[usize]| f32::fact([&lead[..], own].concat());
+        let fact = |dims: &[usize]| f32::fact([&lead[..], dims].concat());
         Ok(tvec!(fact(&[m, d]), fact(&[n, d]), fact(&[n, e]), fact(&[m])))
     }
 

@@ -1,4 +1,4 @@
-//! The backend and its plans: a stage of a program as a tract model.
+//! The backend and its plans, which run each stage of a program as a tract model.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +18,11 @@ use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::plan::eval;
 
 use crate::scan::with_token;
-use crate::weights::{self, from_tract, to_tract, with_given};
+use crate::weights::{self, from_tract, to_tract, with_borrowed};
+use crate::wire::BorrowInputs;
 use crate::{kernel, wire};
 
-/// The CPU through tract.
+/// The CPU engine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuBackend;
 
@@ -62,7 +63,7 @@ impl Backend for CpuBackend {
         reverse: &[Output],
         options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
-        few_readers(graph)?;
+        check_readers(graph)?;
         let stages = split_stages(graph, forward, reverse)?;
         let pool = guarded("threads", || pool(threads(options)))?;
         let mut cache = weights::Cache::default();
@@ -86,24 +87,24 @@ fn threads(options: &SessionOptions) -> usize {
     options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// The threads of every plan of this number of them.
+/// Returns the thread pool with this number of threads, which all plans share.
 fn pool(threads: usize) -> tr::TractResult<Arc<ThreadPool>> {
     static POOLS: Mutex<BTreeMap<usize, Weak<ThreadPool>>> = Mutex::new(BTreeMap::new());
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pool) = pools.get(&threads).and_then(Weak::upgrade) {
         return Ok(pool);
     }
-    let made = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dlbc-{i}")).build()?;
-    let made = Arc::new(made);
-    pools.insert(threads, Arc::downgrade(&made));
-    Ok(made)
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dlbc-{i}")).build()?;
+    let pool = Arc::new(pool);
+    pools.insert(threads, Arc::downgrade(&pool));
+    Ok(pool)
 }
 
-/// Readers of one value. The engine compares them pair by pair: so many take it seconds.
-const MOST_READERS: usize = 8192;
+/// Maximum number of readers of a value. tract compares them pair by pair, so more take seconds.
+const MAX_READERS: usize = 8192;
 
-/// Refuses a value with too many readers.
-fn few_readers(graph: &Graph<Prim>) -> Result<(), BackendError> {
+/// Rejects programs in which a value has too many readers.
+fn check_readers(graph: &Graph<Prim>) -> Result<(), BackendError> {
     let mut readers = std::collections::HashMap::new();
     for id in graph.nodes() {
         let mut inputs = graph.node_inputs(id);
@@ -113,28 +114,28 @@ fn few_readers(graph: &Graph<Prim>) -> Result<(), BackendError> {
             *readers.entry(v).or_insert(0usize) += 1;
         }
     }
-    let most = readers.into_iter().filter(|(_, n)| *n > MOST_READERS).min();
-    match most {
+    let excess = readers.into_iter().filter(|(_, n)| *n > MAX_READERS).min();
+    match excess {
         None => Ok(()),
         Some((v, readers)) => {
             let node = graph.value_name(v).to_string();
-            Err(BackendError::Readers { node, readers, limit: MOST_READERS })
+            Err(BackendError::Readers { node, readers, limit: MAX_READERS })
         }
     }
 }
 
-/// Whether a node only carries a wide or narrow float across the program's boundary, or converts it.
+/// Returns whether a node may have a float type other than float32: at the boundary of the program, and in conversions.
 fn boundary(graph: &Graph<Prim>, id: dlbc_ops::graph::NodeId) -> bool {
     matches!(graph.op(id), Prim::Input | Prim::Cast(_) | Prim::Const(_))
 }
 
-/// Runs `f`; an error or a panic of the engine becomes an error of ours.
+/// Runs `f` and converts an error or a panic of tract to a backend error.
 fn guarded<T>(stage: &'static str, f: impl FnOnce() -> tr::TractResult<T>) -> Result<T, BackendError> {
     let failed = |message: String| BackendError::Engine { backend: "cpu", stage, message };
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => match e.downcast_ref::<kernel::Refused>() {
-            Some(refused) => Err(BackendError::Node(refused.to_string())),
+        Ok(Err(e)) => match e.downcast_ref::<kernel::ValueError>() {
+            Some(error) => Err(BackendError::Node(error.to_string())),
             None => Err(e.downcast().unwrap_or_else(|e| failed(format!("{e:#}")))),
         },
         Err(panic) => {
@@ -148,24 +149,24 @@ fn guarded<T>(stage: &'static str, f: impl FnOnce() -> tr::TractResult<T>) -> Re
 /// A stage as a tract plan.
 struct Runnable {
     plan: Arc<tr::TypedSimplePlan>,
-    /// Names of the program inputs that it takes, in order; saved values follow.
+    /// Program inputs of the model, in order; saved values follow them.
     inputs: Vec<String>,
-    /// Names of the program inputs that its products read in place.
-    given: Vec<String>,
-    /// The element types of its outputs.
+    /// Program inputs that products read from the caller's tensors.
+    borrowed: Vec<String>,
+    /// Element types of the outputs.
     outputs: Vec<DType>,
 }
 
 impl Runnable {
     fn new(graph: &Graph<Prim>, stage: &Stage, cache: &mut weights::Cache) -> tr::TractResult<Runnable> {
-        let (model, given) = wire::model(graph, stage, cache, true)?;
+        let (model, borrowed) = wire::model(graph, stage, cache, BorrowInputs::Allowed)?;
         let plan = tr::TypedSimplePlan::new(model.into_optimized()?)?;
         let named = stage.inputs.iter().filter(|v| matches!(graph.op(v.node), Prim::Input));
         let name = |v: &Value| graph.value_name(*v).to_string();
         Ok(Runnable {
             plan,
-            inputs: named.filter(|v| !given.contains(v)).map(name).collect(),
-            given: given.iter().map(name).collect(),
+            inputs: named.filter(|v| !borrowed.contains(v)).map(name).collect(),
+            borrowed: borrowed.iter().map(name).collect(),
             outputs: stage.outputs.iter().map(|v| graph.ty(*v).dtype).collect(),
         })
     }
@@ -179,11 +180,11 @@ impl Runnable {
             let tensor = find(name)?;
             guarded("input", || Ok(tr::TValue::from(to_tract(&tensor)?)))
         });
-        let given = self.given.iter().map(|name| find(name).map(|tensor| tensor.to_tensor()));
-        Ok(Feed { values: named.collect::<Result<_, _>>()?, given: given.collect::<Result<_, _>>()? })
+        let borrowed = self.borrowed.iter().map(|name| find(name).map(|tensor| tensor.to_tensor()));
+        Ok(Feed { values: named.collect::<Result<_, _>>()?, borrowed: borrowed.collect::<Result<_, _>>()? })
     }
 
-    /// Runs the plan; `check` runs before each of its nodes, with the number of those done and of all.
+    /// Runs the plan. Before each node it calls `check` with the number of finished nodes and of all.
     fn run(
         &self,
         stage: &'static str,
@@ -191,15 +192,15 @@ impl Runnable {
         cancel: Option<&CancelToken>,
         check: &dyn Fn(usize, usize) -> Result<(), BackendError>,
     ) -> Result<tr::TVec<tr::TValue>, BackendError> {
-        let (mut done, total) = (0, self.plan.order_without_consts().len());
+        let (mut finished, total) = (0, self.plan.order_without_consts().len());
         let run = || {
             self.plan.spawn()?.run_plan_with_eval(feed.values, |context, state, node, inputs| {
-                check(done, total)?;
-                done += 1;
+                check(finished, total)?;
+                finished += 1;
                 eval(context, state, node, inputs)
             })
         };
-        guarded(stage, || with_token(cancel, || with_given(feed.given, run)))
+        guarded(stage, || with_token(cancel, || with_borrowed(feed.borrowed, run)))
     }
 
     fn results(&self, names: &[Output], values: &[tr::TValue]) -> Result<Outputs, BackendError> {
@@ -211,10 +212,11 @@ impl Runnable {
     }
 }
 
-/// What a stage runs on.
+/// Inputs of a run.
 struct Feed {
     values: tr::TVec<tr::TValue>,
-    given: Vec<Tensor>,
+    /// Matrices that products read from the caller's tensors.
+    borrowed: Vec<Tensor>,
 }
 
 struct TractPlan {
@@ -226,12 +228,12 @@ struct TractPlan {
     memory: MemoryReport,
 }
 
-/// Saved values cross threads as shared tensors.
-type Kept = Vec<Arc<tr::Tensor>>;
+/// Saved values, which cross threads as shared tensors.
+type SavedTensors = Vec<Arc<tr::Tensor>>;
 
 impl TractPlan {
-    /// Runs `f` in the plan's threads, tract's operators among them.
-    fn within<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+    /// Runs `f` in the plan's thread pool, which tract's operators then use, too.
+    fn in_pool<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         let executor = match self.pool.current_num_threads() {
             1 => Executor::SingleThread,
             _ => Executor::MultiThread(self.pool.clone()),
@@ -242,14 +244,14 @@ impl TractPlan {
 
 impl Plan for TractPlan {
     fn forward(&self, inputs: &Views<'_>, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
-        self.within(|| {
+        self.in_pool(|| {
             let feed = self.forward.feed(inputs, None)?;
             let mut values = self.forward.run("forward", feed, run.cancel, &|done, total| {
                 run.report(Progress::Forward { done, total });
                 run.check()
             })?;
             let outputs = self.forward.results(&self.forward_names, &values)?;
-            let saved: Kept =
+            let saved: SavedTensors =
                 values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
             Ok((outputs, Saved::new(saved)))
         })
@@ -262,12 +264,12 @@ impl Plan for TractPlan {
         seed: &Tensor,
         run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError> {
-        self.within(|| {
+        self.in_pool(|| {
             let mut feed = self.reverse.feed(inputs, Some(seed))?;
-            let saved = saved.take::<Kept>().unwrap_or_default();
-            // A value that nobody else holds is moved, so that the plan frees it after its last use.
+            let saved = saved.take::<SavedTensors>().unwrap_or_default();
+            // An unshared value is moved, so that the plan frees it after its last use.
             feed.values.extend(saved.into_iter().map(|t| match Arc::try_unwrap(t) {
-                Ok(own) => tr::TValue::from(own),
+                Ok(tensor) => tr::TValue::from(tensor),
                 Err(shared) => tr::TValue::from_const(shared),
             }));
             let values = self.reverse.run("reverse", feed, run.cancel, &|done, total| {

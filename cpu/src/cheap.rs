@@ -1,8 +1,8 @@
-//! Functions of one value that expressions and products compute element by element.
+//! Unary functions that fused expressions and epilogues compute.
 
 use dlbc_ops::prim::Unary;
 
-/// Whether a function is computed here. tract has vectorised exponentials; those stay with it.
+/// Returns whether this module computes a function. Exponentials are left to tract, which vectorises them.
 pub fn cheap(f: Unary) -> bool {
     matches!(
         f,
@@ -20,7 +20,7 @@ pub fn cheap(f: Unary) -> bool {
     )
 }
 
-/// Changes every element by a function that [`cheap`] allows.
+/// Applies a function that is [`cheap`] to every element.
 #[inline(always)]
 pub fn unary(f: Unary, x: &mut [f32]) {
     match f {
@@ -41,7 +41,7 @@ pub fn unary(f: Unary, x: &mut [f32]) {
                 if low > max { max } else { low }
             });
         }
-        // `cheap` lists what comes here.
+        // Functions that are not `cheap` do not occur.
         _ => {}
     }
 }

@@ -1,7 +1,7 @@
-//! Convolutions by a constant weight, and their adjoints, as matrix products over columns.
+//! Convolutions with a constant weight, and their adjoints, as matrix products over columns.
 //!
-//! Shapes: `x [n, c, …]`, `w [o, c/g, …]`, `y [n, o, …]`; `q` is `c/g` times the taps. The
-//! columns `[q, positions]` are never in memory: on a [`Grid`] each of their rows is a line of the operand's planes.
+//! Shapes: `x [n, c, …]`, `w [o, c/g, …]`, `y [n, o, …]`; `q` is `c/g` times the number of taps. The columns `[q, positions]` are
+//! never in memory: on a [`Grid`], each of their rows is a line of the operand's planes.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -12,54 +12,54 @@ use super::columns::Taps;
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Left, Lines, Matrix, Packed, PackedColumns, Right, gemm};
 use super::grid::{Grid, View};
-use super::parallel::{Tile, chunks, made, tiles, with_scratch};
+use super::parallel::{Tile, chunks, new_tensor, tiles, with_scratch};
 use super::weights::Weight;
 
-/// Output channels by input channels of a group up to which taps are multiplied one by one.
-pub const FEW: usize = 4;
+/// Maximum of output channels times input channels per group for which taps are multiplied one by one.
+pub const MAX_DIRECT: usize = 4;
 
-/// Elements of a strip, of the operand or of the result: what stays in the second cache.
+/// Maximum size of a strip of the operand or of the result, in elements, so that it stays in the L2 cache.
 const STRIP: usize = 1 << 17;
 
-/// Positions from which strips are cut; below, tiles have all positions of some channels.
-const MANY: usize = 1024;
+/// Minimum number of positions that are cut into strips; with fewer, tiles have all positions of some channels.
+const MIN_STRIPPED: usize = 1024;
 
-/// Points of a grid beside its positions, over them, that a product may compute for nothing.
-const SPARE: f32 = 0.5;
+/// Maximum ratio of grid points that are not positions, which a product computes in vain, to positions.
+const MAX_SPARE: f32 = 0.5;
 
-/// Which way a convolution goes.
+/// Direction of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// From `x` to `y`.
+pub enum Direction {
+    /// The convolution, from `x` to `y`.
     Forward,
-    /// The adjoint, from `y`'s side to `x`'s.
+    /// The adjoint, from the shape of `y` to that of `x`.
     Adjoint,
 }
 
-/// A convolution by a constant, and what follows it.
+/// A convolution with a constant weight, and its epilogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convolution {
     /// Forward or adjoint.
-    pub way: Way,
+    pub direction: Direction,
     /// The window over a plane of `x`.
     pub taps: Taps,
-    /// Groups.
+    /// Number of groups.
     pub groups: usize,
     /// Dimensions of the result.
     pub dims: Vec<usize>,
-    /// Output channels of the forward.
+    /// Output channels of the convolution; of an adjoint, of the convolution that it belongs to.
     pub outputs: usize,
-    /// Input channels of the forward.
+    /// Input channels of the convolution; of an adjoint, of the convolution that it belongs to.
     pub channels: usize,
     /// The weight as `[o, q]`.
     pub weight: Weight,
-    /// What follows.
+    /// Elementwise steps of the epilogue.
     pub steps: Vec<Step>,
-    /// The weight as its products read it.
+    /// The weight in the layout of the product kernel.
     pub panels: Panels,
 }
 
-/// A weight in panels, by group and, for an adjoint, by phase; made when it is first asked for.
+/// A weight packed to panels, by group and, for an adjoint, by phase. It is packed at the first use.
 #[derive(Clone, Default)]
 pub struct Panels(Arc<OnceLock<Vec<Vec<f32>>>>);
 
@@ -78,9 +78,19 @@ impl std::fmt::Debug for Panels {
     }
 }
 
+/// Sizes of a group of a convolution.
+pub(super) struct GroupSizes {
+    /// Output channels.
+    pub(super) o: usize,
+    /// Input channels.
+    pub(super) c: usize,
+    /// Input channels times taps.
+    pub(super) q: usize,
+}
+
 impl Op for Convolution {
     fn name(&self) -> StaticName {
-        format!("dlbc.Conv{:?}", self.way).into()
+        format!("dlbc.Conv{:?}", self.direction).into()
     }
 
     op_as_typed_op!();
@@ -91,13 +101,13 @@ impl EvalOp for Convolution {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let slices = super::slices::slices(&inputs)?;
-        let (o, c, _) = self.sizes();
-        let y = made(&self.dims, |y| match self.way {
+        let GroupSizes { o, c, .. } = self.sizes();
+        let y = new_tensor(&self.dims, |y| match self.direction {
             _ if y.is_empty() => {}
-            _ if o * c <= FEW => self.sum_of_taps(&slices, y),
+            _ if o * c <= MAX_DIRECT => self.sum_of_taps(&slices, y),
             _ if self.taps.identity() => self.one_tap(&slices, y),
-            Way::Forward => self.forward(&slices, y),
-            Way::Adjoint => self.adjoint(&slices, y),
+            Direction::Forward => self.forward(&slices, y),
+            Direction::Adjoint => self.adjoint(&slices, y),
         })?;
         Ok(tvec!(y.into()))
     }
@@ -111,26 +121,27 @@ impl TypedOp for Convolution {
     as_op!();
 }
 
-/// How many positions a strip has at most, so that there are strips for several threads and none is much smaller.
-fn strip(positions: usize, most: usize) -> usize {
-    let parts = positions.div_ceil(most).next_multiple_of(4);
-    positions.div_ceil(parts).next_multiple_of(16)
+/// Chooses the number of positions per strip, at most `max`, such that several threads have work and no strip is much smaller than
+/// the others.
+fn strip(positions: usize, max: usize) -> usize {
+    let strips = positions.div_ceil(max).next_multiple_of(4);
+    positions.div_ceil(strips).next_multiple_of(16)
 }
 
 impl Convolution {
-    /// Of a group: output channels, input channels, input channels by taps.
-    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+    /// Returns the sizes of a group.
+    pub(super) fn sizes(&self) -> GroupSizes {
         let (o, c) = (self.outputs / self.groups, self.channels / self.groups);
-        (o, c, c * self.taps.count())
+        GroupSizes { o, c, q: c * self.taps.count() }
     }
 
-    /// The panels of all groups: `[o, q]` for the forward, `[c, o]` by phase for the adjoint, its terms also by tap.
+    /// Returns the panels of all groups: `[o, q]` for a convolution, `[c, o · taps]` by phase for an adjoint.
     fn panels(&self, grid: Option<&Grid>) -> &[Vec<f32>] {
-        // No lock is held while the threads of the pool pack: one that waits may be given another run of this plan.
-        if let Some(made) = self.panels.0.get() {
-            return made;
+        // No lock is held while the threads of the pool pack, since a waiting thread may take up another run of this plan.
+        if let Some(panels) = self.panels.0.get() {
+            return panels;
         }
-        let (o, c, q) = self.sizes();
+        let GroupSizes { o, c, q } = self.sizes();
         let count = self.taps.count();
         let phases: Vec<Vec<usize>> = match grid {
             Some(grid) => grid.phases.iter().map(|p| p.taps.iter().map(|(tap, _)| *tap).collect()).collect(),
@@ -139,35 +150,37 @@ impl Convolution {
         let adjoint = |group: usize, taps: &Vec<usize>| {
             let n = taps.len();
             let at = |i, t| (group * o + t / n) * q + i * count + taps[t % n];
-            Packed::made(c, o * n, |i, t| self.weight.value(at(i, t)))
+            Packed::pack(c, o * n, |i, t| self.weight.value(at(i, t)))
         };
         let groups = 0..self.groups;
-        let made = match self.way {
-            Way::Forward => {
-                let one = |group| Packed::made(o, q, |i, t| self.weight.value((group * o + i) * q + t));
-                groups.map(one).collect()
+        let panels = match self.direction {
+            Direction::Forward => {
+                let forward = |group| Packed::pack(o, q, |i, t| self.weight.value((group * o + i) * q + t));
+                groups.map(forward).collect()
             }
-            Way::Adjoint => {
+            Direction::Adjoint => {
                 groups.flat_map(|group| phases.iter().map(move |taps| adjoint(group, taps))).collect()
             }
         };
-        self.panels.0.get_or_init(|| made)
+        self.panels.0.get_or_init(|| panels)
     }
 
-    /// A window that is its own column, forward or, with the channels' parts exchanged, adjoint.
+    /// Computes a convolution of one tap, or, with input and output channels exchanged, its adjoint.
     fn one_tap(&self, inputs: &[&[f32]], y: &mut [f32]) {
-        let (o, c, _) = self.sizes();
-        let (o, c) = if self.way == Way::Forward { (o, c) } else { (c, o) };
+        let GroupSizes { o, c, .. } = self.sizes();
+        let (o, c) = if self.direction == Direction::Forward { (o, c) } else { (c, o) };
         let (x, plane, groups) = (inputs[0], self.taps.plane(), self.dims[0] * self.groups);
         let panels = self.panels(None);
-        let left = |group: usize, row: usize| Left::Packed(Packed::of(&panels[group % self.groups], o), row);
-        if plane >= MANY {
-            let wide = strip(plane, (STRIP / c.max(o)).clamp(128, 1024));
-            tiles(y, [groups, o, plane], (o, wide), |mut tile| {
+        let left = |group: usize, row: usize| {
+            Left::Packed(Packed::from_panels(&panels[group % self.groups], o), row)
+        };
+        if plane >= MIN_STRIPPED {
+            let strip_width = strip(plane, (STRIP / c.max(o)).clamp(128, 1024));
+            tiles(y, [groups, o, plane], (o, strip_width), |mut tile| {
                 let columns = Matrix::rows(&x[tile.group * c * plane + tile.column..], plane);
                 let left = left(tile.group, 0);
                 gemm(c, &mut tile, left, columns);
-                self.follow(inputs, o, plane, &mut tile);
+                self.epilogue(inputs, o, plane, &mut tile);
             });
             return;
         }
@@ -178,13 +191,14 @@ impl Convolution {
                     tile.group = group;
                     let left = left(group, tile.row);
                     gemm(c, &mut tile, left, Right::Packed(x, 0));
-                    self.follow(inputs, o, plane, &mut tile);
+                    self.epilogue(inputs, o, plane, &mut tile);
                 });
             });
         }
     }
 
-    fn follow(&self, inputs: &[&[f32]], rows: usize, width: usize, tile: &mut Tile<'_>) {
+    /// Applies the epilogue to a tile.
+    fn epilogue(&self, inputs: &[&[f32]], rows: usize, width: usize, tile: &mut Tile<'_>) {
         for i in 0..tile.rows {
             let piece = Piece { row: tile.group * rows + tile.row + i, width, at: tile.column };
             apply(&self.steps, inputs, piece, tile.line(i));
@@ -192,16 +206,19 @@ impl Convolution {
     }
 
     fn forward(&self, inputs: &[&[f32]], y: &mut [f32]) {
-        let (o, c, _) = self.sizes();
-        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(SPARE));
+        let GroupSizes { o, c, .. } = self.sizes();
+        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(MAX_SPARE));
         let (x, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
         let panels = self.panels(None);
-        let lay = |channel: usize, points: &Range<usize>, to: &mut [f32]| {
+        let lay = |channel: usize, points: &Range<usize>, target: &mut [f32]| {
             let x = &x[channel * plane..][..plane];
-            let size = to.len() / phases;
-            grid.phases.iter().zip(to.chunks_exact_mut(size)).for_each(|(p, to)| grid.lay(p, x, points, to));
+            let size = target.len() / phases;
+            grid.phases
+                .iter()
+                .zip(target.chunks_exact_mut(size))
+                .for_each(|(p, target)| grid.lay(p, x, points, target));
         };
-        // Points of whole vectors, and those that taps reach from them.
+        // Points rounded up to whole vectors, and the size of the lines that taps read from there.
         let sizes = |points: &Range<usize>| {
             let width = points.len().next_multiple_of(Lines::VECTOR);
             (width, phases * (width + grid.reach))
@@ -213,7 +230,7 @@ impl Convolution {
             let offsets: Vec<usize> =
                 (0..c).flat_map(|i| grid.taps.iter().map(move |tap| line(i) + offset(tap))).collect();
             let right = Right::Lines(Lines::new(laid, &offsets));
-            let left = Left::Packed(Packed::of(&panels[tile.group % self.groups], o), tile.row);
+            let left = Left::Packed(Packed::from_panels(&panels[tile.group % self.groups], o), tile.row);
             if points.len() == tile.columns {
                 gemm(offsets.len(), tile, left, right);
             } else {
@@ -224,23 +241,23 @@ impl Convolution {
                         let column = tile.column;
                         let line = tile.line(i);
                         grid.positions(points, |position, point, len| {
-                            let from = &sums[point - points.start..][..len];
-                            line[position - column..][..len].copy_from_slice(from);
+                            let source = &sums[point - points.start..][..len];
+                            line[position - column..][..len].copy_from_slice(source);
                         });
                     }
                 });
             }
-            self.follow(inputs, o, positions, tile);
+            self.epilogue(inputs, o, positions, tile);
         };
-        if positions >= MANY {
-            let most = (STRIP / (c * phases)).saturating_sub(grid.reach).min(STRIP / o);
-            tiles(y, [groups, o, positions], (o, strip(positions, most.clamp(256, 2048))), |mut tile| {
+        if positions >= MIN_STRIPPED {
+            let max = (STRIP / (c * phases)).saturating_sub(grid.reach).min(STRIP / o);
+            tiles(y, [groups, o, positions], (o, strip(positions, max.clamp(256, 2048))), |mut tile| {
                 let points = grid.points(&(tile.column..tile.column + tile.columns));
                 let (width, size) = sizes(&points);
                 let all = points.start..points.start + width + grid.reach;
                 with_scratch(c * size, |laid| {
-                    for (i, to) in laid.chunks_exact_mut(size).enumerate() {
-                        lay(tile.group * c + i, &all, to);
+                    for (i, target) in laid.chunks_exact_mut(size).enumerate() {
+                        lay(tile.group * c + i, &all, target);
                     }
                     product(&mut tile, &points, laid);
                 });
@@ -252,7 +269,7 @@ impl Convolution {
         for (group, y) in y.chunks_exact_mut(o * positions).enumerate() {
             with_scratch(c * size, |laid| {
                 let all = points.start..points.start + width + grid.reach;
-                chunks(laid, size, |i, to| lay(group * c + i, &all, to));
+                chunks(laid, size, |i, target| lay(group * c + i, &all, target));
                 tiles(y, [1, o, positions], (rows(o), positions), |mut tile| {
                     tile.group = group;
                     product(&mut tile, &points, laid);
@@ -262,17 +279,17 @@ impl Convolution {
     }
 
     fn adjoint(&self, inputs: &[&[f32]], y: &mut [f32]) {
-        let (o, c, _) = self.sizes();
-        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(SPARE));
+        let GroupSizes { o, c, .. } = self.sizes();
+        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(MAX_SPARE));
         let (s, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
         let panels = self.panels(Some(&grid));
         let width = |points: &Range<usize>| points.len().next_multiple_of(Lines::VECTOR);
         let size = |view: &View| {
-            let held = view.points.iter().filter(|points| !points.is_empty());
-            held.map(|p| p.start + width(p) + grid.reach - view.lead.start).max().unwrap_or(0)
+            let nonempty = view.points.iter().filter(|points| !points.is_empty());
+            nonempty.map(|p| p.start + width(p) + grid.reach - view.lead.start).max().unwrap_or(0)
         };
-        let lay = |channel: usize, view: &View, to: &mut [f32]| {
-            grid.lay_positions(&s[channel * positions..][..positions], &view.lead, to);
+        let lay = |channel: usize, view: &View, target: &mut [f32]| {
+            grid.lay_positions(&s[channel * positions..][..positions], &view.lead, target);
         };
         let product = |tile: &mut Tile<'_>, view: &View, laid: &[f32]| {
             (0..tile.rows).for_each(|i| tile.line(i).fill(0.0));
@@ -284,7 +301,7 @@ impl Convolution {
                 let offsets: Vec<usize> =
                     (0..o).flat_map(|j| phase.taps.iter().map(move |(_, shift)| offset(j, *shift))).collect();
                 let panels = &panels[tile.group % self.groups * phases + i];
-                let left = Left::Packed(Packed::of(panels, c), tile.row);
+                let left = Left::Packed(Packed::from_panels(panels, c), tile.row);
                 let (rows, width) = (tile.rows, width(points));
                 with_scratch(rows * width, |sums| {
                     let right = Right::Lines(Lines::new(laid, &offsets));
@@ -294,18 +311,18 @@ impl Convolution {
                     }
                 });
             }
-            self.follow(inputs, c, plane, tile);
+            self.epilogue(inputs, c, plane, tile);
         };
         let row = self.taps.row_len();
-        if plane >= MANY && row < plane {
-            let most = (STRIP / o).saturating_sub(grid.reach).min(STRIP / c).clamp(256, 2048);
-            let wide = strip(plane, most).next_multiple_of(row);
-            tiles(y, [groups, c, plane], (c, wide), |mut tile| {
+        if plane >= MIN_STRIPPED && row < plane {
+            let max = (STRIP / o).saturating_sub(grid.reach).min(STRIP / c).clamp(256, 2048);
+            let strip_width = strip(plane, max).next_multiple_of(row);
+            tiles(y, [groups, c, plane], (c, strip_width), |mut tile| {
                 let view = grid.view(tile.column..tile.column + tile.columns);
                 let size = size(&view);
                 with_scratch(o * size, |laid| {
-                    for (i, to) in laid.chunks_exact_mut(size.max(1)).enumerate() {
-                        lay(tile.group * o + i, &view, to);
+                    for (i, target) in laid.chunks_exact_mut(size.max(1)).enumerate() {
+                        lay(tile.group * o + i, &view, target);
                     }
                     product(&mut tile, &view, laid);
                 });
@@ -316,7 +333,7 @@ impl Convolution {
         let size = size(&view);
         for (group, y) in y.chunks_exact_mut(c * plane).enumerate() {
             with_scratch(o * size, |laid| {
-                chunks(laid, size, |i, to| lay(group * o + i, &view, to));
+                chunks(laid, size, |i, target| lay(group * o + i, &view, target));
                 tiles(y, [1, c, plane], (rows(c), plane), |mut tile| {
                     tile.group = group;
                     product(&mut tile, &view, laid);
@@ -326,7 +343,7 @@ impl Convolution {
     }
 }
 
-/// Rows of a tile that has all positions.
-fn rows(all: usize) -> usize {
-    all.div_ceil(8).next_multiple_of(Packed::step())
+/// Returns the number of rows of a tile that has all positions.
+fn rows(channels: usize) -> usize {
+    channels.div_ceil(8).next_multiple_of(Packed::step())
 }

@@ -1,49 +1,49 @@
-//! Depthwise convolutions, and others with few channels in a group: all taps of a line in one pass.
+//! Depthwise convolutions, and others with few channels per group: all taps of a line in one pass.
 
 use std::ops::Range;
 
-use super::conv::{Convolution, Way};
+use super::conv::{Convolution, Direction, GroupSizes};
 use super::epilogue::{Piece, apply};
 use super::gemm::{LINE, Shifted, shifted_sums};
 use super::grid::{Grid, View};
 use super::parallel::{chunks, with_scratch};
 
-/// Points of a grid beside its positions, over them: to add up a few taps for nothing costs less than to lay the operand out
-/// for each.
-const SPARE: f32 = 2.0;
+/// Maximum ratio of grid points that are not positions to positions. Summing a few taps in vain costs less than laying out the
+/// operand for each tap.
+const MAX_SPARE: f32 = 2.0;
 
-/// Elements of a grid, over those of both planes, up to which taps are added up on it.
-const GRID: usize = 8;
+/// Maximum ratio of the grid's elements to those of both planes for which taps are summed on the grid.
+const MAX_GRID: usize = 8;
 
 impl Convolution {
-    /// The convolution, plane by plane.
+    /// Computes the convolution or its adjoint plane by plane.
     pub(super) fn sum_of_taps(&self, inputs: &[&[f32]], y: &mut [f32]) {
-        let (o, c, _) = self.sizes();
+        let GroupSizes { o, c, .. } = self.sizes();
         let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
         let x = inputs[0];
-        let (own, width) = match self.way {
-            Way::Forward => (o, positions),
-            Way::Adjoint => (c, plane),
+        let (planes, width) = match self.direction {
+            Direction::Forward => (o, positions),
+            Direction::Adjoint => (c, plane),
         };
-        let grid = self.taps.grid(SPARE);
+        let grid = self.taps.grid(MAX_SPARE);
         let points = grid.points(&(0..positions));
         let view = grid.view(0..plane);
-        let small = grid.phases.len() * (points.len() + grid.reach) <= GRID * (positions + plane + LINE);
+        let small = grid.phases.len() * (points.len() + grid.reach) <= MAX_GRID * (positions + plane + LINE);
         chunks(y, width, |row, y| {
-            let (group, i) = (row / own, row % own);
+            let (group, i) = (row / planes, row % planes);
             let weight = |o_: usize, c_: usize| {
                 self.weight.values((group % self.groups * o + o_) * c * count + c_ * count, count)
             };
             let operand = |j: usize| (weight(i, j), &x[(group * c + j) * plane..][..plane]);
             let result = |j: usize| (weight(j, i), &x[(group * o + j) * positions..][..positions]);
-            match self.way {
-                Way::Forward if small => correlate(&grid, &points, (0..c).map(operand), y),
-                Way::Adjoint if small => scatter(&grid, &view, (0..o).map(result), y),
-                Way::Forward => {
+            match self.direction {
+                Direction::Forward if small => correlate(&grid, &points, (0..c).map(operand), y),
+                Direction::Adjoint if small => scatter(&grid, &view, (0..o).map(result), y),
+                Direction::Forward => {
                     y.fill(0.0);
                     (0..c).map(operand).for_each(|(w, x)| self.taps.correlate(w, x, y));
                 }
-                Way::Adjoint => {
+                Direction::Adjoint => {
                     y.fill(0.0);
                     (0..o).map(result).for_each(|(w, s)| self.taps.scatter(w, s, y));
                 }
@@ -53,7 +53,7 @@ impl Convolution {
     }
 }
 
-/// `y[p] = Σ w[j][tap] · x[j][p's tap]` over all taps of the planes `x`, each with its weights.
+/// Computes `y[p] = Σ w[j][tap] · x[j][element of tap at p]` over all taps of the planes `x`, each with its weights.
 fn correlate<'p>(
     grid: &Grid,
     points: &Range<usize>,
@@ -65,8 +65,8 @@ fn correlate<'p>(
     with_scratch(size * grid.phases.len() + width, |all| {
         let (laid, sums) = all.split_at_mut(size * grid.phases.len());
         for (j, (w, x)) in planes.enumerate() {
-            for (phase, to) in grid.phases.iter().zip(laid.chunks_exact_mut(size)) {
-                grid.lay(phase, x, &(0..size), to);
+            for (phase, target) in grid.phases.iter().zip(laid.chunks_exact_mut(size)) {
+                grid.lay(phase, x, &(0..size), target);
             }
             let shifted = |(w, (phase, shift)): (&f32, &(usize, usize))| Shifted {
                 factor: *w,
@@ -81,7 +81,7 @@ fn correlate<'p>(
     });
 }
 
-/// The adjoint of [`correlate`]: `x[p's tap] = Σ w[j][tap] · s[j][p]`.
+/// Computes the adjoint of [`correlate`]: `x[element of tap at p] = Σ w[j][tap] · s[j][p]`.
 fn scatter<'p>(
     grid: &Grid,
     view: &View,
@@ -89,9 +89,9 @@ fn scatter<'p>(
     x: &mut [f32],
 ) {
     x.fill(0.0);
-    let most = view.points.iter().map(Range::len).max().unwrap_or(0).next_multiple_of(LINE);
-    let size = (view.lead.len() + LINE).max(most);
-    with_scratch(size + most, |all| {
+    let max_points = view.points.iter().map(Range::len).max().unwrap_or(0).next_multiple_of(LINE);
+    let size = (view.lead.len() + LINE).max(max_points);
+    with_scratch(size + max_points, |all| {
         let (laid, sums) = all.split_at_mut(size);
         for (w, s) in planes {
             grid.lay_positions(s, &view.lead, laid);

@@ -1,4 +1,4 @@
-//! What follows a product element by element, done while its rows are still in the cache.
+//! Epilogues: elementwise steps on a product, applied while its rows are still in the cache.
 
 use dlbc_ops::prim::Unary;
 
@@ -6,56 +6,55 @@ use super::cheap::unary;
 use super::gemm::{Loop, widest};
 use super::loops::guarded_div;
 
-/// What is done to the product's elements `a`, with an operand `b`.
+/// Operation on the product's elements `a`, with an operand `b`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Then {
+pub enum StepOp {
     /// `a + b`.
     Add,
     /// `a · b`.
     Mul,
     /// `b / a`, 0 where `a` is 0.
-    Into,
+    DivideInto,
     /// A function of `a`; no operand.
     Map(Unary),
 }
 
 // Parameters of activations are never NaN.
-impl Eq for Then {}
+impl Eq for StepOp {}
 
-/// How an operand lies beside a product of `[rows, width]`.
+/// Broadcast of an operand to a product of `[rows, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Of the product's shape.
+pub enum Broadcast {
+    /// The operand has the shape of the product.
     Full,
-    /// One element for each row, the rows repeating every so many.
+    /// One element per row; the operand repeats after this many rows.
     Row(usize),
-    /// One element for each column, the columns repeating every so many.
+    /// One element per column; the operand repeats after this many columns.
     Column(usize),
 }
 
-/// One step, with the index of its operand among the node's inputs.
+/// A step of an epilogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What is done.
-    pub then: Then,
-    /// How the operand lies.
-    pub reach: Reach,
-    /// Which input of the node it is.
+    pub op: StepOp,
+    /// Broadcast of the operand.
+    pub broadcast: Broadcast,
+    /// Index of the operand among the inputs of the node.
     pub input: usize,
 }
 
-/// A piece of a row of the product.
+/// Position of a piece of a row of the product.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
-    /// The row.
+    /// Index of the row.
     pub row: usize,
-    /// Elements of a row.
+    /// Elements per row.
     pub width: usize,
-    /// Where the piece begins in its row.
+    /// Column of the piece's first element.
     pub at: usize,
 }
 
-/// Does `steps` to a piece. `inputs` are the node's inputs.
+/// Applies `steps` to the piece `a`. `inputs` are the inputs of the node.
 pub fn apply(steps: &[Step], inputs: &[&[f32]], piece: Piece, a: &mut [f32]) {
     if !steps.is_empty() {
         widest(Apply { steps, inputs, piece, a });
@@ -74,24 +73,24 @@ impl Loop for Apply<'_> {
     fn run(self) {
         let Apply { steps, inputs, piece, a } = self;
         for step in steps {
-            if let Then::Map(f) = step.then {
+            if let StepOp::Map(f) = step.op {
                 unary(f, a);
                 continue;
             }
             let b = inputs[step.input];
-            match step.reach {
-                Reach::Full => {
-                    let from = piece.row * piece.width + piece.at;
-                    zip(step.then, a, &b[from..from + a.len()]);
+            match step.broadcast {
+                Broadcast::Full => {
+                    let start = piece.row * piece.width + piece.at;
+                    zip(step.op, a, &b[start..start + a.len()]);
                 }
-                Reach::Row(period) => spread(step.then, a, b[piece.row % period]),
-                Reach::Column(period) => {
+                Broadcast::Row(period) => spread(step.op, a, b[piece.row % period]),
+                Broadcast::Column(period) => {
                     let mut rest = &mut *a;
                     let mut at = piece.at % period;
                     while !rest.is_empty() {
                         let len = (period - at).min(rest.len());
                         let (now, later) = rest.split_at_mut(len);
-                        zip(step.then, now, &b[at..at + len]);
+                        zip(step.op, now, &b[at..at + len]);
                         (rest, at) = (later, 0);
                     }
                 }
@@ -101,22 +100,22 @@ impl Loop for Apply<'_> {
 }
 
 #[inline(always)]
-fn zip(then: Then, a: &mut [f32], b: &[f32]) {
+fn zip(op: StepOp, a: &mut [f32], b: &[f32]) {
     let pairs = a.iter_mut().zip(b);
-    match then {
-        Then::Add => pairs.for_each(|(a, b)| *a += b),
-        Then::Mul => pairs.for_each(|(a, b)| *a *= b),
-        Then::Into => pairs.for_each(|(a, b)| *a = guarded_div(*b, *a)),
-        Then::Map(_) => {}
+    match op {
+        StepOp::Add => pairs.for_each(|(a, b)| *a += b),
+        StepOp::Mul => pairs.for_each(|(a, b)| *a *= b),
+        StepOp::DivideInto => pairs.for_each(|(a, b)| *a = guarded_div(*b, *a)),
+        StepOp::Map(_) => {}
     }
 }
 
 #[inline(always)]
-fn spread(then: Then, a: &mut [f32], b: f32) {
-    match then {
-        Then::Add => a.iter_mut().for_each(|a| *a += b),
-        Then::Mul => a.iter_mut().for_each(|a| *a *= b),
-        Then::Into => a.iter_mut().for_each(|a| *a = guarded_div(b, *a)),
-        Then::Map(_) => {}
+fn spread(op: StepOp, a: &mut [f32], b: f32) {
+    match op {
+        StepOp::Add => a.iter_mut().for_each(|a| *a += b),
+        StepOp::Mul => a.iter_mut().for_each(|a| *a *= b),
+        StepOp::DivideInto => a.iter_mut().for_each(|a| *a = guarded_div(b, *a)),
+        StepOp::Map(_) => {}
     }
 }

@@ -1,12 +1,13 @@
 //! The exponential function of many numbers at a time, without branches, so that it compiles to vector instructions.
 
-/// `x ← eˣ`, within two units in the last place; below -87.3, where results leave the normal numbers, 0.
+/// Replaces each element `x` by `eˣ`, accurate to two units in the last place. Below -87.3, where results become subnormal, it is
+/// 0.
 #[inline(always)]
 pub fn exp(x: &mut [f32]) {
-    // eˣ = 2ᵏ · eᵗ with k = round(x / ln 2) and |t| ≤ ln 2 / 2; ln 2 in two parts keeps t exact.
+    // eˣ = 2ᵏ · eᵗ with k = round(x / ln 2) and |t| ≤ ln 2 / 2; splitting ln 2 keeps t exact.
     const HIGH: f32 = 0.693_359_4;
     const LOW: f32 = -2.121_944_4e-4;
-    // 1.5 · 2²³: adding it rounds to an integer, which stands in the lowest bits.
+    // Adding 1.5 · 2²³ rounds to an integer, which the lowest bits then hold.
     const ROUND: f32 = 12_582_912.0;
     for x in x {
         let bounded = if *x > -87.3 { *x } else { -87.3 };
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn handles_what_is_no_number() {
+    fn handles_infinity_and_nan() {
         let mut y = [f32::NEG_INFINITY, f32::MIN, f32::NAN];
         exp(&mut y);
         assert_eq!(y[..2], [0.0, 0.0]);

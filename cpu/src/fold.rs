@@ -1,17 +1,17 @@
-//! Sums of windows that a product made.
+//! Summation of windows that a matrix product computed (col2im).
 
 use tract_onnx::tract_core::internal::*;
 
 use super::columns::Taps;
-use super::parallel::{chunks, made};
+use super::parallel::{chunks, new_tensor};
 
-/// Adds up windows: `[n, g, c/g·taps, positions]` → `[n, c, to…]`.
+/// Sums windows: `[n, g, c/g·taps, positions]` → `[n, c, …]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
     /// The window over a plane of the result.
     pub taps: Taps,
     /// Dimensions of the result.
-    pub to: Vec<usize>,
+    pub dims: Vec<usize>,
 }
 
 impl Op for Fold {
@@ -29,7 +29,7 @@ impl EvalOp for Fold {
         let columns = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
         let all = 0..self.taps.positions();
         let size = self.taps.count() * all.len();
-        let y = made(&self.to, |y| {
+        let y = new_tensor(&self.dims, |y| {
             chunks(y, self.taps.plane(), |i, y| {
                 y.fill(0.0);
                 self.taps.fold(&columns[i * size..][..size], &all, y);
@@ -41,7 +41,7 @@ impl EvalOp for Fold {
 
 impl TypedOp for Fold {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(DatumType::F32.fact(&self.to)))
+        Ok(tvec!(DatumType::F32.fact(&self.dims)))
     }
 
     as_op!();

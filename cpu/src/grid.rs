@@ -1,9 +1,10 @@
-//! Planes on a grid where every tap of a window is a shift.
+//! Planes laid out on a grid where every tap of a window is a shift.
 //!
-//! At position `p` a window reads element `p·s + k·d - before`. Along an axis, grid point `g` of phase `f` holds element
-//! `g·s + f - before`, or 0 beyond the operand; the phases are the remainders of `k·d` by `s`. With `k·d = q·s + f`, tap `k`
-//! reads point `p + q` of phase `f`: in memory, a fixed distance from the position, whatever the rank. The grid is wider than
-//! the positions by the greatest `q`. Along an axis that is short beside its window each tap has a phase of its own instead.
+//! At position `p`, tap `k` of a window with stride `s` and dilation `d` reads element `p·s + k·d - before`. Along an axis, grid
+//! point `g` of phase `f` holds element `g·s + f - before`, or 0 beyond the operand; the phases are the remainders of `k·d` modulo
+//! `s`. With `k·d = q·s + f`, tap `k` reads point `p + q` of phase `f`, which is a fixed distance from the position in memory,
+//! whatever the rank. The grid is longer than the positions by the largest `q`. Along an axis that is short compared to its window,
+//! each tap has a separate phase instead.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,44 +13,43 @@ use dlbc_ops::prim::Window;
 
 use super::gemm::copy;
 
-/// A window on a grid.
+/// The grid of a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Phases that taps read.
     pub phases: Vec<Phase>,
-    /// By tap: its phase and its shift.
+    /// Phase and shift of each tap.
     pub taps: Vec<(usize, usize)>,
-    /// The greatest shift.
+    /// Largest shift.
     pub reach: usize,
-    /// Where the rows of positions begin: position, point.
+    /// First position of each row of positions, and its point.
     rows: Vec<(usize, usize)>,
-    /// Positions of a row.
-    wide: usize,
-    /// Points by axis.
+    /// Positions per row.
+    row_positions: usize,
+    /// Number of points along each axis.
     dims: Vec<usize>,
-    /// Elements of the operand from one point to the next, along the last axis.
+    /// Stride of the operand between neighbouring points of the last axis, in elements.
     stride: usize,
 }
 
-/// What taps of equal remainder read.
+/// A phase of the grid: the elements that taps of equal remainder read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phase {
-    /// Tap and shift.
+    /// Taps of the phase and their shifts.
     pub taps: Vec<(usize, usize)>,
-    /// By axis.
+    /// Elements along each axis.
     axes: Vec<Axis>,
 }
 
-/// Where along an axis the points of a phase hold elements: point `low + i` holds the one at `first + i·step`.
+/// Points of a phase along an axis that hold elements: point `points.start + i` holds the element at offset `first + i·step`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Axis {
     points: Range<usize>,
-    /// Times the elements of a step along the axis.
     first: usize,
     step: usize,
 }
 
-/// Elements of the operand, a stride apart, at points in a row.
+/// Consecutive points of a row and their elements, which are [`Grid::stride`] apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     element: usize,
@@ -57,60 +57,61 @@ struct Run {
     len: usize,
 }
 
-/// Some elements of the operand, with the points that they lie at and those whose positions reach them.
+/// A range of the operand's elements, the points that hold them, and the points of the positions that reach them.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// By phase, its points; empty when it has none of the elements.
+    /// Points of each phase; empty if it has none of the elements.
     pub points: Vec<Range<usize>>,
-    /// What of the positions' points reaches them, counted from [`Grid::reach`] before the first.
+    /// Points of the positions that reach the elements, plus [`Grid::reach`].
     pub lead: Range<usize>,
     elements: Range<usize>,
 }
 
 impl Grid {
-    /// The grid of a window from `input` to `output`. Along an axis it is at most `1 + most` times as long as the positions.
-    pub fn new(window: &Window, input: &[usize], output: &[usize], most: f32) -> Grid {
+    /// Builds the grid of a window from planes of `input` to planes of `output`. Along each axis it is at most `1 + max_spare` times as
+    /// long as the positions.
+    pub fn new(window: &Window, input: &[usize], output: &[usize], max_spare: f32) -> Grid {
         let rank = window.rank();
         let reach = |i: usize| (window.extent(i) - 1) / window.strides[i];
-        let shared: Vec<bool> = (0..rank).map(|i| reach(i) as f32 <= most * output[i] as f32).collect();
+        let shared: Vec<bool> = (0..rank).map(|i| reach(i) as f32 <= max_spare * output[i] as f32).collect();
         let reach = |i: usize| if shared[i] { reach(i) } else { 0 };
         let mut dims: Vec<usize> = (0..rank).map(|i| output[i] + reach(i)).collect();
-        // What is added to the element of a point: of a whole distance along an axis, the rest is the shift.
+        // Distance of each tap. Along a shared axis, its remainder is the offset of the phase and its quotient the shift.
         let distances: Vec<Vec<usize>> = (0..window.kernel.iter().product())
             .map(|tap| index(tap, &window.kernel).iter().zip(&window.dilations).map(|(k, d)| k * d).collect())
             .collect();
         let offset = |distance: &[usize]| -> Vec<usize> {
-            let own = |i: usize| if shared[i] { distance[i] % window.strides[i] } else { distance[i] };
-            (0..rank).map(own).collect()
+            let along = |i: usize| if shared[i] { distance[i] % window.strides[i] } else { distance[i] };
+            (0..rank).map(along).collect()
         };
-        let (mut phases, mut known) = (vec![], HashMap::new());
+        let (mut phases, mut phase_of) = (vec![], HashMap::new());
         for distance in &distances {
-            known.entry(offset(distance)).or_insert_with_key(|offset| {
+            phase_of.entry(offset(distance)).or_insert_with_key(|offset| {
                 phases.push(Phase { taps: vec![], axes: axes(window, input, &dims, offset) });
                 phases.len() - 1
             });
         }
-        // The zeros after a row are also those before the next one.
+        // The zeros after a row double as those before the next one.
         let last = rank - 1;
         let zeros = |p: &Phase| p.axes[last].points.start.min(dims[last] - p.axes[last].points.end);
         dims[last] -= phases.iter().map(zeros).min().unwrap_or(0).min(reach(last));
         let linear = |at: &dyn Fn(usize) -> usize| (0..rank).fold(0, |sum, i| sum * dims[i] + at(i));
         let mut taps = vec![];
         for (tap, distance) in distances.iter().enumerate() {
-            let phase = known[&offset(distance)];
+            let phase = phase_of[&offset(distance)];
             let shift = linear(&|i| if shared[i] { distance[i] / window.strides[i] } else { 0 });
             phases[phase].taps.push((tap, shift));
             taps.push((phase, shift));
         }
-        let (wide, outer) = (output[last], &output[..last]);
+        let (row_positions, outer) = (output[last], &output[..last]);
         let first = |row: usize| {
             let at = index(row, outer);
             linear(&|i| at.get(i).copied().unwrap_or(0))
         };
         Grid {
             reach: linear(&reach),
-            rows: (0..outer.iter().product()).map(|row| (row * wide, first(row))).collect(),
-            wide,
+            rows: (0..outer.iter().product()).map(|row| (row * row_positions, first(row))).collect(),
+            row_positions,
             stride: window.strides[last],
             dims,
             phases,
@@ -118,21 +119,21 @@ impl Grid {
         }
     }
 
-    /// The point of a position.
+    /// Returns the point of a position.
     pub fn point(&self, position: usize) -> usize {
-        self.rows[position / self.wide].1 + position % self.wide
+        self.rows[position / self.row_positions].1 + position % self.row_positions
     }
 
-    /// The points from the first of some positions to the last.
+    /// Returns the points from the first to the last of a range of positions.
     pub fn points(&self, positions: &Range<usize>) -> Range<usize> {
         self.point(positions.start)..self.point(positions.end - 1) + 1
     }
 
-    /// Calls `visit(position, point, len)` for the positions at some points, row by row.
+    /// Calls `visit(position, point, len)` for the positions in a range of points, row by row.
     pub fn positions(&self, points: &Range<usize>, mut visit: impl FnMut(usize, usize, usize)) {
-        let first = self.rows.partition_point(|(_, point)| point + self.wide <= points.start);
+        let first = self.rows.partition_point(|(_, point)| point + self.row_positions <= points.start);
         for (position, point) in &self.rows[first..] {
-            let (start, end) = (points.start.max(*point), points.end.min(point + self.wide));
+            let (start, end) = (points.start.max(*point), points.end.min(point + self.row_positions));
             if start >= end {
                 return;
             }
@@ -140,44 +141,44 @@ impl Grid {
         }
     }
 
-    /// Lays the operand's plane `x` out: a phase at some points, and 0 to the end of `to`.
+    /// Lays out a phase of the operand's plane `x` at a range of points, and 0 to the end of `to`.
     pub fn lay(&self, phase: &Phase, x: &[f32], points: &Range<usize>, to: &mut [f32]) {
-        let mut done = 0;
-        let wide = self.dims[self.dims.len() - 1];
-        let end = points.end.div_ceil(wide).min(self.outer());
-        for run in (points.start / wide..end).filter_map(|row| self.run(phase, row)) {
+        let mut filled = 0;
+        let row_points = self.dims[self.dims.len() - 1];
+        let end = points.end.div_ceil(row_points).min(self.outer());
+        for run in (points.start / row_points..end).filter_map(|row| self.run(phase, row)) {
             let (start, end) = (points.start.max(run.point), points.end.min(run.point + run.len));
             if start >= end {
                 continue;
             }
             let from = run.element + (start - run.point) * self.stride;
-            to[done..start - points.start].fill(0.0);
-            done = end - points.start;
-            let to = &mut to[start - points.start..done];
+            to[filled..start - points.start].fill(0.0);
+            filled = end - points.start;
+            let to = &mut to[start - points.start..filled];
             if self.stride == 1 {
                 copy(&x[from..from + to.len()], to);
             } else {
                 to.iter_mut().zip(x[from..].iter().step_by(self.stride)).for_each(|(t, v)| *t = *v);
             }
         }
-        to[done..].fill(0.0);
+        to[filled..].fill(0.0);
     }
 
-    /// Lays the positions' plane `s` out at `lead` (see [`View`]), and 0 to the end of `to`.
+    /// Lays out the plane `s` of positions at `lead` (see [`View`]), and 0 to the end of `to`.
     pub fn lay_positions(&self, s: &[f32], lead: &Range<usize>, to: &mut [f32]) {
-        let mut done = 0;
+        let mut filled = 0;
         let before = self.reach.saturating_sub(lead.start);
         let points = lead.start.saturating_sub(self.reach)..lead.end.saturating_sub(self.reach);
         self.positions(&points, |position, point, len| {
             let at = before + point - points.start;
-            to[done..at].fill(0.0);
-            done = at + len;
-            copy(&s[position..position + len], &mut to[at..done]);
+            to[filled..at].fill(0.0);
+            filled = at + len;
+            copy(&s[position..position + len], &mut to[at..filled]);
         });
-        to[done..].fill(0.0);
+        to[filled..].fill(0.0);
     }
 
-    /// A view of some elements of the operand, which do not end within a row.
+    /// Returns the view of a range of the operand's elements, which must end at the end of a row.
     pub fn view(&self, elements: Range<usize>) -> View {
         let points: Vec<Range<usize>> = self
             .phases
@@ -191,13 +192,13 @@ impl Grid {
                 points.unwrap_or_default()
             })
             .collect();
-        let held = points.iter().filter(|points| !points.is_empty());
-        let start = held.clone().map(|points| points.start).min().unwrap_or(0);
-        let end = held.map(|points| points.end).max().unwrap_or(0);
+        let nonempty = points.iter().filter(|points| !points.is_empty());
+        let start = nonempty.clone().map(|points| points.start).min().unwrap_or(0);
+        let end = nonempty.map(|points| points.end).max().unwrap_or(0);
         View { points, lead: start..end + self.reach, elements }
     }
 
-    /// Adds `sums`, of a phase at the points of a view, to the view's elements `x`.
+    /// Adds the sums of a phase at the points of a view to the view's elements `x`.
     pub fn gather(&self, phase: usize, view: &View, sums: &[f32], x: &mut [f32]) {
         let first = view.points[phase].start;
         self.runs(&self.phases[phase], &view.elements, |run| {
@@ -211,18 +212,18 @@ impl Grid {
         });
     }
 
-    /// Calls `visit` for the runs of a phase with some elements, in order.
+    /// Calls `visit` for the runs of a phase that hold elements of a range, in order.
     fn runs(&self, phase: &Phase, elements: &Range<usize>, mut visit: impl FnMut(Run)) {
         let runs = (0..self.outer()).filter_map(|row| self.run(phase, row));
         runs.filter(|run| elements.contains(&run.element)).for_each(&mut visit);
     }
 
-    /// Rows of points.
+    /// Returns the number of rows of points.
     fn outer(&self) -> usize {
         self.dims[..self.dims.len() - 1].iter().product()
     }
 
-    /// The run of a phase in a row of points, when there is one.
+    /// Returns the run of a phase in a row of points, if it has elements there.
     fn run(&self, phase: &Phase, row: usize) -> Option<Run> {
         let (last, outer) = phase.axes.split_last()?;
         let (mut element, mut rest) = (last.first, row);
@@ -239,7 +240,7 @@ impl Grid {
     }
 }
 
-/// The axes of the phase at `offset`, over points of `dims`.
+/// Returns the axes of the phase at `offset`, over points of `dims`.
 fn axes(w: &Window, input: &[usize], dims: &[usize], offset: &[usize]) -> Vec<Axis> {
     let mut inner = 1;
     let mut axes: Vec<Axis> = (0..dims.len())
@@ -258,7 +259,7 @@ fn axes(w: &Window, input: &[usize], dims: &[usize], offset: &[usize]) -> Vec<Ax
     axes
 }
 
-/// The index of element `i` of `dims`.
+/// Returns the coordinates of element `i` of `dims`.
 fn index(mut i: usize, dims: &[usize]) -> Vec<usize> {
     let mut at = vec![0; dims.len()];
     for (at, dim) in at.iter_mut().zip(dims).rev() {

@@ -1,37 +1,37 @@
-//! Elements read and added by index along an axis, float32, where the indices are computed.
+//! Gather and scatter-add of float32 elements along an axis, with computed indices.
 
 use tract_onnx::tract_core::internal::*;
 
-use super::kernel::Refused;
-use super::parallel::{chunks, made};
+use super::kernel::ValueError;
+use super::parallel::{chunks, new_tensor};
 
-/// Which way elements move.
+/// Operation by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum IndexOp {
     /// `(data, indices)`: the result is the data at the indices.
     Gather,
-    /// `(updates, indices)`: the result is zeros plus each update at its index.
+    /// `(updates, indices)`: the result is 0, plus each update at its index.
     ScatterAdd,
 }
 
-/// An access by index along an axis of dimension `dim`; negative indices count from the end.
+/// An access by index along an axis. Negative indices count from the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Indexing {
-    /// The model's name of the node.
+    /// Name of the node in the model, for messages.
     pub title: String,
-    /// The direction.
-    pub way: Way,
-    /// The axis of the data, or of the result.
+    /// The operation.
+    pub op: IndexOp,
+    /// The indexed axis, of the data for a gather and of the result for a scatter-add.
     pub axis: usize,
-    /// Its dimension.
+    /// Size of the indexed axis.
     pub dim: usize,
-    /// The dimensions of the result.
+    /// Dimensions of the result.
     pub dims: Vec<usize>,
 }
 
 impl Op for Indexing {
     fn name(&self) -> StaticName {
-        format!("dlbc.{:?}", self.way).into()
+        format!("dlbc.{:?}", self.op).into()
     }
 
     op_as_typed_op!();
@@ -42,34 +42,34 @@ impl EvalOp for Indexing {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let indices = inputs[1].try_as_plain_ram()?;
-        let mut at = vec![];
+        let mut resolved = vec![];
         for i in indices.as_slice::<i64>()? {
             let from_start = if *i < 0 { i.saturating_add(self.dim as i64) } else { *i };
             match usize::try_from(from_start).ok().filter(|i| *i < self.dim) {
-                Some(i) => at.push(i),
-                None => return Err(Refused::index(&self.title, *i, self.axis, self.dim).into()),
+                Some(i) => resolved.push(i),
+                None => return Err(ValueError::index(&self.title, *i, self.axis, self.dim).into()),
             }
         }
         let x = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
-        // Around the indexed axis, of data and result alike.
-        let inner: usize = match self.way {
-            Way::Gather => inputs[0].shape()[self.axis + 1..].iter().product(),
-            Way::ScatterAdd => self.dims[self.axis + 1..].iter().product(),
+        // Elements behind the indexed axis are the same for data and result.
+        let inner: usize = match self.op {
+            IndexOp::Gather => inputs[0].shape()[self.axis + 1..].iter().product(),
+            IndexOp::ScatterAdd => self.dims[self.axis + 1..].iter().product(),
         };
-        let (row, whole) = (at.len() * inner, self.dim * inner);
-        let y = made(&self.dims, |y| match self.way {
+        let (indexed, whole) = (resolved.len() * inner, self.dim * inner);
+        let y = new_tensor(&self.dims, |y| match self.op {
             _ if y.is_empty() => {}
-            Way::Gather => chunks(y, row, |o, y| {
+            IndexOp::Gather => chunks(y, indexed, |o, y| {
                 let x = &x[o * whole..][..whole];
-                for (to, i) in y.chunks_exact_mut(inner).zip(&at) {
-                    to.copy_from_slice(&x[i * inner..][..inner]);
+                for (row, i) in y.chunks_exact_mut(inner).zip(&resolved) {
+                    row.copy_from_slice(&x[i * inner..][..inner]);
                 }
             }),
-            Way::ScatterAdd => chunks(y, whole, |o, y| {
-                let x = &x[o * row..][..row];
+            IndexOp::ScatterAdd => chunks(y, whole, |o, y| {
+                let x = &x[o * indexed..][..indexed];
                 let mut sums = vec![0f64; whole];
-                for (from, i) in x.chunks_exact(inner).zip(&at) {
-                    for (sum, v) in sums[i * inner..][..inner].iter_mut().zip(from) {
+                for (row, i) in x.chunks_exact(inner).zip(&resolved) {
+                    for (sum, v) in sums[i * inner..][..inner].iter_mut().zip(row) {
                         *sum += f64::from(*v);
                     }
                 }

@@ -1,6 +1,6 @@
-//! Primitives as tract operators of ours: those that tract lacks or does slowly.
+//! The operator for primitives that tract lacks or computes slowly.
 //!
-//! The hot ones have float32 loops; the rest run on the reference kernels, which is slow and right.
+//! Frequent primitives have float32 loops; the others run on the float64 reference kernels, which are slow.
 
 use std::fmt;
 
@@ -13,26 +13,28 @@ use tract_onnx::tract_core::internal::*;
 use super::operands::Operands;
 use super::prim::implementation;
 
-/// What a kernel refuses because of the values it got.
+/// Error that is due to the values of operands.
 #[derive(Debug)]
-pub struct Refused(String);
+pub struct ValueError(String);
 
-impl Refused {
-    /// An index beyond an axis.
-    pub fn index(title: &str, index: i64, axis: usize, dim: usize) -> Refused {
-        Refused(format!("node `{title}`: index {index} is out of range for axis {axis} of dimension {dim}"))
+impl ValueError {
+    /// Creates the error of an index out of range.
+    pub fn index(title: &str, index: i64, axis: usize, dim: usize) -> ValueError {
+        ValueError(format!(
+            "node `{title}`: index {index} is out of range for axis {axis} of dimension {dim}"
+        ))
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ValueError {}
 
-/// A primitive as an operator, with the type of its result.
+/// A primitive as an operator.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     title: String,
@@ -42,14 +44,14 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of a primitive.
+    /// Creates the operator of a primitive whose result has the type `dtype` and dimensions `dims`.
     pub fn new(title: String, prim: Prim, dtype: tr::DatumType, dims: Vec<usize>) -> Kernel {
         Kernel { title, prim, dtype, dims }
     }
 }
 
-// tract compares operators to merge equal nodes, and loses readers of some it merges: equal primitives are one node already,
-// so two nodes are never equal.
+// tract merges nodes with equal operators and loses readers of some of them. Equal primitives are one node already, so operators of
+// different nodes must differ.
 impl PartialEq for Kernel {
     fn eq(&self, other: &Kernel) -> bool {
         self.title == other.title
@@ -80,9 +82,9 @@ impl EvalOp for Kernel {
         }
         let arrays = inputs.iter().map(|t| array(t)).collect::<TractResult<Vec<Array>>>()?;
         let refs: Vec<&Array> = arrays.iter().collect();
-        let made =
-            reference::eval(&self.prim, &refs).map_err(|e| Refused(format!("node `{}`: {e}", self.title)))?;
-        Ok(tvec!(tensor(made)?.into()))
+        let result = reference::eval(&self.prim, &refs)
+            .map_err(|e| ValueError(format!("node `{}`: {e}", self.title)))?;
+        Ok(tvec!(tensor(result)?.into()))
     }
 }
 

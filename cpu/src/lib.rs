@@ -1,7 +1,7 @@
 //! Backend "cpu": each stage of a program becomes a tract model, built node by node.
 //!
-//! Products, convolutions, attention and chains of elementwise nodes are operators of this crate in that model; primitives without
-//! one run on the float64 reference kernels.
+//! In that model, products, convolutions, attention and fused elementwise expressions are operators of this crate. Primitives
+//! without an operator run on the float64 reference kernels.
 
 mod attention;
 mod backend;

@@ -1,40 +1,41 @@
-//! Products with a matrix that is constant, or given to a run: `y = x · part(B)` for `x [rows, k]`, `B [k, n]`.
+//! Products with a matrix that is constant or an input of the plan: `y = x · f(B)` for `x [rows, k]`, `B [k, n]` and an operand
+//! transform `f`.
 
 use tract_onnx::tract_core::internal::*;
 
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Left, Matrix, Packed, gemm};
-use super::parallel::{chunks, made, tiles, with_scratch};
-use super::weights::{Weight, part_of};
+use super::parallel::{chunks, new_tensor, tiles, with_scratch};
+use super::weights::{Weight, transformed};
 use dlbc_ops::prim::Transform;
 
-/// Rows up to which the matrix is read once, in place, and its part taken on the way: the time is that of the memory.
-const FEW: usize = 4;
+/// Maximum number of rows for which the matrix is read once, without packing; memory bandwidth then determines the time.
+const MAX_UNPACKED: usize = 4;
 
-/// Elements of a row of the result that one task makes.
+/// Elements of a row of the result per task.
 const COLUMNS: usize = 512;
 
-/// Terms that are summed before they join the whole: two short sums round less than a long one.
+/// Terms per partial sum; adding short sums rounds less than one long sum.
 const RUN: usize = 64;
 
-/// A product with a constant, and what follows it.
+/// The operator of a product and its epilogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linear {
-    /// Rows of `x`.
+    /// Number of rows of `x`.
     pub rows: usize,
-    /// Columns of `x`.
+    /// Number of columns of `x`.
     pub k: usize,
-    /// Columns of the result.
+    /// Number of columns of the result.
     pub n: usize,
     /// Dimensions of the result.
     pub dims: Vec<usize>,
-    /// `B`, as it is.
+    /// The matrix `B`, without its transform.
     pub weight: Weight,
-    /// The part that is taken of `B`.
-    pub part: Transform,
-    /// Whether `B` is stored as `[n, k]`.
+    /// Transform of the elements of `B`.
+    pub transform: Transform,
+    /// `B` is stored as `[n, k]`.
     pub transposed: bool,
-    /// What follows.
+    /// Elementwise steps of the epilogue.
     pub steps: Vec<Step>,
 }
 
@@ -47,27 +48,24 @@ impl Op for Linear {
 }
 
 impl EvalOp for Linear {
-    /// A matrix that runs are given is not there when constants are folded.
+    /// A matrix that is an input of the plan is not available when constants are folded.
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
-        match self.weight.is_given() {
-            true => Ok(None),
-            false => self.made(&inputs).map(Some),
-        }
+        if self.weight.is_borrowed() { Ok(None) } else { self.compute(&inputs).map(Some) }
     }
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        if let Some(weight) = self.weight.filled() {
-            return Linear { weight, ..self.clone() }.made(&inputs);
+        if let Some(weight) = self.weight.of_this_run() {
+            return Linear { weight, ..self.clone() }.compute(&inputs);
         }
-        self.made(&inputs)
+        self.compute(&inputs)
     }
 }
 
 impl Linear {
-    fn made(&self, inputs: &TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn compute(&self, inputs: &TVec<TValue>) -> TractResult<TVec<TValue>> {
         let slices = super::slices::slices(inputs)?;
-        let y = made(&self.dims, |y| {
-            if self.rows <= FEW {
+        let y = new_tensor(&self.dims, |y| {
+            if self.rows <= MAX_UNPACKED {
                 for (row, y) in y.chunks_mut(self.n.max(1)).enumerate() {
                     self.row(row, &slices, y);
                 }
@@ -76,7 +74,7 @@ impl Linear {
                 if 2 * live.len() > self.rows {
                     self.product(&slices, y);
                 } else {
-                    self.product_of_some(&live, &slices, y);
+                    self.product_of_live_rows(&live, &slices, y);
                 }
             }
         })?;
@@ -101,10 +99,10 @@ impl Linear {
             if self.transposed {
                 for (j, y) in y.iter_mut().enumerate() {
                     let w = self.weight.values((at + j) * self.k, self.k);
-                    *y = match self.part {
+                    *y = match self.transform {
                         Transform::Id => dot(x, w, |w| w),
                         Transform::Abs => dot(x, w, f32::abs),
-                        part => dot(x, w, |w| part_of(part, w)),
+                        transform => dot(x, w, |w| transformed(transform, w)),
                     };
                 }
             } else {
@@ -115,10 +113,10 @@ impl Linear {
                     for (i, x) in x.iter().enumerate() {
                         let w = self.weight.values((block * RUN + i) * self.n + at, y.len());
                         let pairs = sum.iter_mut().zip(w);
-                        match self.part {
+                        match self.transform {
                             Transform::Id => pairs.for_each(|(y, w)| *y += x * w),
                             Transform::Abs => pairs.for_each(|(y, w)| *y += x * w.abs()),
-                            part => pairs.for_each(|(y, w)| *y += x * part_of(part, *w)),
+                            transform => pairs.for_each(|(y, w)| *y += x * transformed(transform, *w)),
                         }
                     }
                     y.iter_mut().zip(sum).for_each(|(y, s)| *y += *s);
@@ -126,7 +124,7 @@ impl Linear {
             }
             apply(&self.steps, inputs, Piece { row, width: self.n, at }, y);
         };
-        // A tile is worth a thread by the elements of B that it reads.
+        // A tile is worth a thread if it reads enough elements of B.
         if self.k * self.n < 1 << 16 {
             y.chunks_mut(size).enumerate().for_each(|(i, y)| f(i * size, y));
         } else {
@@ -134,28 +132,29 @@ impl Linear {
         }
     }
 
-    /// Whether a row of `x` has anything but zeros.
+    /// Returns whether a row of `x` has a nonzero element.
     fn is_live(&self, x: &[f32], row: usize) -> bool {
         x[row * self.k..][..self.k].iter().any(|v| *v != 0.0)
     }
 
-    /// The product where at least half of the rows of `x` are zero, as where relevance starts at one token: that of the others
-    /// alone. Zeros times weights are 0, an infinite weight apart, by which no model computes anything.
-    fn product_of_some(&self, live: &[usize], inputs: &[&[f32]], y: &mut [f32]) {
+    /// Computes the product of the nonzero rows `live` of `x` only, and sets the other rows to 0. That pays if at least half of the
+    /// rows are 0, such as when relevance starts at one token. It differs from the full product for infinite weights only, which no
+    /// model uses.
+    fn product_of_live_rows(&self, live: &[usize], inputs: &[&[f32]], y: &mut [f32]) {
         let dense = Linear { rows: live.len(), steps: vec![], ..self.clone() };
         with_scratch(live.len() * (self.k + self.n), |all| {
-            let (x, made) = all.split_at_mut(live.len() * self.k);
+            let (x, products) = all.split_at_mut(live.len() * self.k);
             for (row, to) in live.iter().zip(x.chunks_exact_mut(self.k.max(1))) {
                 to.copy_from_slice(&inputs[0][row * self.k..][..self.k]);
             }
-            if dense.rows <= FEW {
-                made.chunks_mut(self.n).enumerate().for_each(|(row, y)| dense.row(row, &[x], y));
+            if dense.rows <= MAX_UNPACKED {
+                products.chunks_mut(self.n).enumerate().for_each(|(row, y)| dense.row(row, &[x], y));
             } else {
-                dense.product(&[x], made);
+                dense.product(&[x], products);
             }
             chunks(y, self.n, |row, y| {
                 match live.binary_search(&row) {
-                    Ok(at) => y.copy_from_slice(&made[at * self.n..][..self.n]),
+                    Ok(index) => y.copy_from_slice(&products[index * self.n..][..self.n]),
                     Err(_) => y.fill(0.0),
                 }
                 apply(&self.steps, inputs, Piece { row, width: self.n, at: 0 }, y);
@@ -166,13 +165,16 @@ impl Linear {
     fn product(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (k, n) = (self.k, self.n);
         let b = |column: usize| match self.transposed {
-            true => Matrix { part: self.part, ..Matrix::rows(self.weight.from(column * k), k).turned() },
-            false => Matrix { part: self.part, ..Matrix::rows(self.weight.from(column), n) },
+            true => {
+                let rows = Matrix::rows(self.weight.from(column * k), k);
+                Matrix { transform: self.transform, ..rows.transposed() }
+            }
+            false => Matrix { transform: self.transform, ..Matrix::rows(self.weight.from(column), n) },
         };
         let x = Matrix::rows(inputs[0], k);
-        let most = (self.rows.min(256).next_multiple_of(Packed::step()), 192);
+        let max_tile = (self.rows.min(256).next_multiple_of(Packed::step()), 192);
         Packed::with(x, self.rows, k, |x| {
-            tiles(y, [1, self.rows, n], most, |mut tile| {
+            tiles(y, [1, self.rows, n], max_tile, |mut tile| {
                 let (b, first) = (b(tile.column), tile.row);
                 gemm(k, &mut tile, Left::Packed(x, first), b);
                 for i in 0..tile.rows {
@@ -184,7 +186,7 @@ impl Linear {
     }
 }
 
-/// The sum of `x · f(w)`, in sixteen lanes: the order depends on the length alone.
+/// Sums `x · f(w)` in sixteen lanes; the order depends on the length alone.
 fn dot(x: &[f32], w: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     const LANES: usize = 16;
     let mut lanes = [0.0f32; LANES];

@@ -1,21 +1,21 @@
-//! Rows of a constant table, read where the program holds it.
+//! Lookup of rows in a constant table, which is read without a copy.
 
 use dlbc_ops::tensor::Tensor as Constant;
 use tract_onnx::tract_core::internal::*;
 
-use super::kernel::Refused;
+use super::kernel::ValueError;
 
 /// `gather(table, indices)` along the first axis; negative indices count from the end.
 #[derive(Clone, Debug)]
 pub struct Lookup {
-    /// The model's name of the node.
+    /// Name of the node in the model, for messages.
     title: String,
-    /// Float32, readable in place.
+    /// Table of float32 rows.
     table: Constant,
 }
 
 impl Lookup {
-    /// A lookup in `table`; `None` for one that cannot be read in place.
+    /// Creates a lookup in `table`; `None` if the table cannot be read without a copy.
     pub fn new(title: String, table: &Constant) -> Option<Lookup> {
         (table.as_f32().is_some() && !table.dims().is_empty()).then(|| Lookup { title, table: table.clone() })
     }
@@ -25,7 +25,7 @@ impl Lookup {
     }
 }
 
-// tract compares operators to merge equal nodes: a table is compared by identity.
+// tract merges nodes with equal operators; tables are compared by identity.
 impl PartialEq for Lookup {
     fn eq(&self, other: &Lookup) -> bool {
         self.title == other.title && std::ptr::eq(self.table.bytes(), other.table.bytes())
@@ -49,15 +49,15 @@ impl EvalOp for Lookup {
         let (rows, values) = (self.table.dims()[0], self.table.as_f32().unwrap_or_default());
         let size = self.table.elems().checked_div(rows).unwrap_or(0);
         let plain = inputs[0].try_as_plain_ram()?;
-        let mut made = Vec::with_capacity(inputs[0].len() * size);
+        let mut rows_read = Vec::with_capacity(inputs[0].len() * size);
         for i in plain.as_slice::<i64>()? {
             let row = if *i < 0 { i + rows as i64 } else { *i };
             if !(0..rows as i64).contains(&row) {
-                return Err(Refused::index(&self.title, *i, 0, rows).into());
+                return Err(ValueError::index(&self.title, *i, 0, rows).into());
             }
-            made.extend_from_slice(&values[row as usize * size..][..size]);
+            rows_read.extend_from_slice(&values[row as usize * size..][..size]);
         }
-        Ok(tvec!(Tensor::from_shape(&self.dims(inputs[0].shape()), &made)?.into()))
+        Ok(tvec!(Tensor::from_shape(&self.dims(inputs[0].shape()), &rows_read)?.into()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Float32 loops of the kernels that stand on the hot path.
+//! Float32 loops of frequent primitives.
 
 use rayon::prelude::*;
 
@@ -7,13 +7,13 @@ use super::exponential::exp;
 use super::gemm::{Loop, widest};
 use super::parallel::{chunks, with_scratch};
 
-/// `r / z`, 0 where `z` is 0.
+/// Computes `r / z`, 0 where `z` is 0.
 #[inline(always)]
 pub fn guarded_div(r: f32, z: f32) -> f32 {
     if z == 0.0 { 0.0 } else { r / z }
 }
 
-/// Elementwise with broadcasting.
+/// Applies `f` elementwise to operands that broadcast to `dims`.
 pub fn broadcast(
     a: &[f32],
     a_dims: &[usize],
@@ -24,12 +24,12 @@ pub fn broadcast(
     y: &mut [f32],
 ) {
     let rank = dims.len();
-    let strides = |own: &[usize]| {
+    let strides = |operand: &[usize]| {
         let mut strides = vec![0usize; rank];
         let mut step = 1;
-        for i in (0..own.len()).rev() {
-            strides[i + rank - own.len()] = if own[i] == 1 { 0 } else { step };
-            step *= own[i];
+        for i in (0..operand.len()).rev() {
+            strides[i + rank - operand.len()] = if operand[i] == 1 { 0 } else { step };
+            step *= operand[i];
         }
         strides
     };
@@ -52,10 +52,10 @@ pub fn broadcast(
     }
 }
 
-/// Elements of a choice or a comparison that one task makes.
+/// Elements of a selection or a comparison per task.
 const TASK: usize = 1 << 14;
 
-/// `a` where the condition holds, else `b`. Each operand has as many elements as `y`, or one for all.
+/// Selects `a` where the condition is true, else `b`. Each operand has as many elements as `y`, or a single one.
 pub fn select(condition: &[bool], a: &[f32], b: &[f32], y: &mut [f32]) {
     chunks(y, TASK, |task, y| {
         let (condition, a, b) =
@@ -74,7 +74,7 @@ pub fn select(condition: &[bool], a: &[f32], b: &[f32], y: &mut [f32]) {
     });
 }
 
-/// Whether `f` holds. Each operand has as many elements as `y`, or one for all.
+/// Compares `a` and `b` elementwise by `f`. Each operand has as many elements as `y`, or a single one.
 pub fn compare(a: &[f32], b: &[f32], y: &mut [bool], f: impl Fn(f32, f32) -> bool + Sync) {
     y.par_chunks_mut(TASK).enumerate().for_each(|(task, y)| {
         let (a, b) = (part(a, task, y.len()), part(b, task, y.len()));
@@ -86,7 +86,7 @@ pub fn compare(a: &[f32], b: &[f32], y: &mut [bool], f: impl Fn(f32, f32) -> boo
     });
 }
 
-/// The elements of a task; the only one stands for all.
+/// Returns the elements of a task; a single element serves all tasks.
 fn part<T>(x: &[T], task: usize, len: usize) -> &[T] {
     if x.len() == 1 { x } else { &x[task * TASK..][..len] }
 }
@@ -95,9 +95,9 @@ fn at(x: &[f32], i: usize) -> f32 {
     x[if x.len() == 1 { 0 } else { i }]
 }
 
-/// Softmax over an axis of `n` elements that lie `inner` apart.
+/// Computes a softmax over an axis of `n` elements with stride `inner`.
 pub fn softmax(x: &[f32], n: usize, inner: usize, y: &mut [f32]) {
-    // Whole groups of rows, enough for a task.
+    // Each task has whole groups of rows.
     let size = (n * inner).max(1);
     let task_size = size * (1usize << 12).div_ceil(size);
     chunks(y, task_size, |task, y| {
@@ -119,7 +119,7 @@ pub fn softmax(x: &[f32], n: usize, inner: usize, y: &mut [f32]) {
     });
 }
 
-/// Softmax of a row, in place. The order of the sum depends on its length alone, not on where it lies in memory.
+/// Computes the softmax of a row in place. The order of the sum depends on the length alone, not on the alignment.
 pub fn softmax_row(p: &mut [f32]) {
     widest(Row(p));
 }
@@ -129,16 +129,16 @@ struct Row<'a>(&'a mut [f32]);
 impl Loop for Row<'_> {
     #[inline(always)]
     fn run(self) {
-        softmax_of(self.0);
+        softmax_in_place(self.0);
     }
 }
 
 #[inline(always)]
-fn softmax_of(p: &mut [f32]) {
+fn softmax_in_place(p: &mut [f32]) {
     let max = p.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
     p.iter_mut().for_each(|s| *s -= max);
     exp(p);
-    // Lanes add up apart, which rounds less than one long sum.
+    // Sixteen partial sums round less than one long sum.
     let mut lanes = [0.0f32; 16];
     for chunk in p.chunks(16) {
         lanes.iter_mut().zip(chunk).for_each(|(l, s)| *l += s);
@@ -157,7 +157,7 @@ fn advance(index: &mut [usize], dims: &[usize]) {
     }
 }
 
-/// The maximum over each window: `x [n, c, plane]` → `y [n, c, positions]`.
+/// Computes the maximum of each window: `x [n, c, plane]` → `y [n, c, positions]`.
 pub fn window_max(taps: &Taps, x: &[f32], y: &mut [f32]) {
     chunks(y, taps.positions(), |i, y| {
         y.fill(f32::NEG_INFINITY);
@@ -165,7 +165,7 @@ pub fn window_max(taps: &Taps, x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// The sum over each window: `x [n, c, plane]` → `y [n, c, positions]`.
+/// Computes the sum of each window: `x [n, c, plane]` → `y [n, c, positions]`.
 pub fn window_sum(taps: &Taps, x: &[f32], y: &mut [f32]) {
     let ones = vec![1.0; taps.count()];
     chunks(y, taps.positions(), |i, y| {
@@ -174,7 +174,7 @@ pub fn window_sum(taps: &Taps, x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// The adjoint of a window sum: `s [n, c, positions]` → `y [n, c, plane]`.
+/// Computes the adjoint of a window sum: `s [n, c, positions]` → `y [n, c, plane]`.
 pub fn window_sum_transpose(taps: &Taps, s: &[f32], y: &mut [f32]) {
     let ones = vec![1.0; taps.count()];
     chunks(y, taps.plane(), |plane, y| {
@@ -183,7 +183,8 @@ pub fn window_sum_transpose(taps: &Taps, s: &[f32], y: &mut [f32]) {
     });
 }
 
-/// Shares `r` equally among the positions of its window where `x` equals the maximum `m`.
+/// Distributes `r` over the elements of each window where `x` equals the maximum `m`: in equal shares, or with `first` all to the
+/// first one.
 pub fn max_share(taps: &Taps, first: bool, x: &[f32], m: &[f32], r: &[f32], y: &mut [f32]) {
     let (positions, plane) = (taps.positions(), taps.plane());
     chunks(y, plane, |i, y| {
@@ -203,7 +204,8 @@ pub fn max_share(taps: &Taps, first: bool, x: &[f32], m: &[f32], r: &[f32], y: &
     });
 }
 
-/// Zeros with `x` in the slice `start, start + step, …` of an axis: rows of `inner` elements, `from` of them into `to`.
+/// Writes `x` to the slice `start, start + step, …` of an axis of zeros. The axis has `from` rows of `inner` elements in `x` and
+/// `to` in `y`.
 pub fn slice_transpose(
     x: &[f32],
     inner: usize,
@@ -216,35 +218,35 @@ pub fn slice_transpose(
     chunks(y, (to * inner).max(1), |outer, y| {
         y.fill(0.0);
         for i in 0..from {
-            let into = (start + i as i64 * step) as usize * inner;
-            y[into..into + inner].copy_from_slice(&x[(outer * from + i) * inner..][..inner]);
+            let offset = (start + i as i64 * step) as usize * inner;
+            y[offset..offset + inner].copy_from_slice(&x[(outer * from + i) * inner..][..inner]);
         }
     });
 }
 
-/// Terms of a sum that one task adds up.
+/// Terms of a sum per task.
 const TERMS: usize = 1 << 14;
 
-/// Sums over `axes` in float64: relevance is counted with them, and float32 loses five digits of a million terms.
+/// Sums over `axes` in float64. The ledger is computed by these sums, and float32 would lose five digits of a million terms.
 pub fn sum(x: &[f32], dims: &[usize], axes: &[usize], y: &mut [f32]) {
     let trailing = axes.iter().rev().enumerate().all(|(i, a)| *a + 1 + i == dims.len());
     if trailing {
-        let each: usize = axes.iter().map(|a| dims[*a]).product();
+        let row_len: usize = axes.iter().map(|a| dims[*a]).product();
         if y.len() == 1 {
-            let mut parts = vec![0.0f64; each.div_ceil(TERMS)];
-            let part = |(i, p): (usize, &mut f64)| *p = total(&x[i * TERMS..each.min((i + 1) * TERMS)]);
+            let mut parts = vec![0.0f64; row_len.div_ceil(TERMS)];
+            let part = |(i, p): (usize, &mut f64)| *p = total(&x[i * TERMS..row_len.min((i + 1) * TERMS)]);
             parts.par_iter_mut().enumerate().for_each(part);
             y[0] = parts.iter().sum::<f64>() as f32;
             return;
         }
-        let rows = (TERMS / each.max(1)).max(1);
+        let rows = (TERMS / row_len.max(1)).max(1);
         y.par_chunks_mut(rows).enumerate().for_each(|(i, y)| {
             let each_row = y.iter_mut().enumerate();
-            each_row.for_each(|(j, y)| *y = total(&x[(i * rows + j) * each..][..each]) as f32);
+            each_row.for_each(|(j, y)| *y = total(&x[(i * rows + j) * row_len..][..row_len]) as f32);
         });
         return;
     }
-    // Step by step through the operand, its last axis in one go; a kept axis moves in the result, a summed one does not.
+    // Run through the operand row by row. A remaining axis has a stride in the result, a summed one has stride 0.
     let mut steps = vec![0usize; dims.len()];
     let mut step = 1;
     for i in (0..dims.len()).rev().filter(|i| !axes.contains(i)) {
@@ -266,7 +268,7 @@ pub fn sum(x: &[f32], dims: &[usize], axes: &[usize], y: &mut [f32]) {
     y.iter_mut().zip(sums).for_each(|(y, s)| *y = s as f32);
 }
 
-/// The sum in float64, in eight lanes.
+/// Sums in float64, in eight lanes.
 fn total(x: &[f32]) -> f64 {
     let mut lanes = [0.0f64; 8];
     let blocks = x.chunks_exact(8);

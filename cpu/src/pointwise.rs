@@ -1,4 +1,4 @@
-//! Elementwise expressions, whole: what lies between their nodes never reaches memory.
+//! Fused elementwise expressions: intermediate values stay in the cache.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,45 +11,45 @@ use tract_onnx::tract_core::internal::*;
 use super::cheap::{cheap, unary};
 use super::gemm::{Loop, widest};
 use super::loops::guarded_div;
-use super::parallel::{chunks, made};
+use super::parallel::{chunks, new_tensor};
 use super::products::Chains;
 
-/// Elements that go through the expression at a time: a stack of them stays in the first cache.
+/// Elements per block; a stack of blocks stays in the L1 cache.
 const BLOCK: usize = 512;
 
-/// Elements of a task.
+/// Elements per task.
 const TASK: usize = 32 * BLOCK;
 
-/// Nodes of an expression that is computed again by each of its readers rather than kept.
-const SMALL: usize = 6;
+/// Maximum number of nodes of an expression that each of its readers recomputes.
+const MAX_RECOMPUTED: usize = 6;
 
-/// Readers up to which it is.
-const READERS: usize = 3;
+/// Maximum number of readers of a recomputed expression.
+const MAX_READERS: usize = 3;
 
-/// How an operand is spread over the result: element `i` reads `(i / inner) % period`.
+/// Broadcast of an operand to the result: element `i` reads element `(i / inner) % period`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spread {
+pub struct Broadcast {
     inner: usize,
     period: usize,
 }
 
-/// One step on a stack of blocks.
+/// Instruction on a stack of blocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Code {
-    /// Puts a block of an operand on the stack.
-    Load(usize, Spread),
-    /// Changes the topmost block.
+    /// Pushes a block of an operand, given by its index.
+    Load(usize, Broadcast),
+    /// Applies a function to the topmost block.
     Unary(Unary),
-    /// Takes the topmost block as the second operand and changes the one below.
+    /// Pops the topmost block and applies a function to the block below, with the popped one as second operand.
     Binary(Binary),
 }
 
-/// An expression as an operator.
+/// The operator of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pointwise {
-    /// Dimensions of the result and of all that is computed on the way.
+    /// Dimensions of the result and of all intermediate values.
     pub dims: Vec<usize>,
-    /// The expression, operands before operations.
+    /// The expression in postfix order.
     pub codes: Vec<Code>,
 }
 
@@ -69,7 +69,7 @@ impl EvalOp for Pointwise {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let inputs = super::slices::slices(&inputs)?;
-        let y = made(&self.dims, |y| {
+        let y = new_tensor(&self.dims, |y| {
             chunks(y, TASK, |task, y| {
                 widest(Task { expression: self, inputs: &inputs, at: task * TASK, y });
             });
@@ -86,7 +86,7 @@ impl TypedOp for Pointwise {
     as_op!();
 }
 
-/// Elements of a result from one on.
+/// A task: the elements of the result from `at` on.
 struct Task<'a> {
     expression: &'a Pointwise,
     inputs: &'a [&'a [f32]],
@@ -105,17 +105,18 @@ impl Loop for Task<'_> {
 }
 
 impl Pointwise {
+    /// Maximum height of the stack.
     fn depth(&self) -> usize {
-        let (mut now, mut most) = (0usize, 0);
+        let (mut height, mut max_height) = (0usize, 0);
         for code in &self.codes {
             match code {
-                Code::Load(..) => now += 1,
+                Code::Load(..) => height += 1,
                 Code::Unary(_) => {}
-                Code::Binary(_) => now -= 1,
+                Code::Binary(_) => height -= 1,
             }
-            most = most.max(now);
+            max_height = max_height.max(height);
         }
-        most
+        max_height
     }
 
     #[inline(always)]
@@ -123,8 +124,8 @@ impl Pointwise {
         let (len, mut top) = (y.len(), 0);
         for code in &self.codes {
             match code {
-                Code::Load(i, spread) => {
-                    load(inputs[*i], *spread, at, &mut stack[top][..len]);
+                Code::Load(i, broadcast) => {
+                    load(inputs[*i], *broadcast, at, &mut stack[top][..len]);
                     top += 1;
                 }
                 Code::Unary(f) => unary(*f, &mut stack[top - 1][..len]),
@@ -140,8 +141,8 @@ impl Pointwise {
 }
 
 #[inline(always)]
-fn load(x: &[f32], spread: Spread, at: usize, to: &mut [f32]) {
-    let Spread { inner, period } = spread;
+fn load(x: &[f32], broadcast: Broadcast, at: usize, to: &mut [f32]) {
+    let Broadcast { inner, period } = broadcast;
     if period == 1 {
         to.fill(x[0]);
         return;
@@ -149,7 +150,7 @@ fn load(x: &[f32], spread: Spread, at: usize, to: &mut [f32]) {
     let (mut i, mut within) = ((at / inner) % period, at % inner);
     let mut rest = to;
     while !rest.is_empty() {
-        // With inner 1 a run goes on to the end of the period; else it is one element, spread.
+        // With `inner` 1, a run extends to the end of the period; otherwise it repeats one element.
         let len = if inner == 1 { period - i } else { inner - within }.min(rest.len());
         let (now, later) = rest.split_at_mut(len);
         if inner == 1 {
@@ -179,9 +180,9 @@ fn binary(f: Binary, a: &mut [f32], b: &[f32]) {
     }
 }
 
-/// Whether an expression can have this node.
-fn takes(graph: &Graph<Prim>, id: NodeId) -> bool {
-    let known = match graph.op(id) {
+/// Returns whether expressions support the node.
+fn supports(graph: &Graph<Prim>, id: NodeId) -> bool {
+    let supported = match graph.op(id) {
         Prim::Unary(f) => cheap(*f),
         Prim::Binary(f) => matches!(
             f,
@@ -196,39 +197,39 @@ fn takes(graph: &Graph<Prim>, id: NodeId) -> bool {
         _ => false,
     };
     let inputs = graph.node_inputs(id);
-    let own = Value { node: id, slot: 0 };
+    let result = Value { node: id, slot: 0 };
     let float = |v: Value| graph.ty(v).dtype == DType::F32;
-    known && float(own) && inputs.iter().all(|v| float(*v) && spread(graph, own, *v).is_some())
+    supported && float(result) && inputs.iter().all(|v| float(*v) && broadcast(graph, result, *v).is_some())
 }
 
-/// How `other` is spread over `full`; `None` when its axes do not lie together.
-fn spread(graph: &Graph<Prim>, full: Value, other: Value) -> Option<Spread> {
-    let (full, own) = (graph.ty(full).shape.as_known()?, graph.ty(other).shape.as_known()?);
-    let own = [vec![1; full.len().checked_sub(own.len())?], own].concat();
-    let first = own.iter().position(|d| *d != 1).unwrap_or(full.len());
-    let end = own.iter().rposition(|d| *d != 1).map_or(full.len(), |i| i + 1);
-    if (first..end).any(|i| own[i] != full[i]) {
+/// Returns the broadcast of `other` to `full`; `None` if the axes of `other` are not adjacent.
+fn broadcast(graph: &Graph<Prim>, full: Value, other: Value) -> Option<Broadcast> {
+    let (full, dims) = (graph.ty(full).shape.as_known()?, graph.ty(other).shape.as_known()?);
+    let dims = [vec![1; full.len().checked_sub(dims.len())?], dims].concat();
+    let first = dims.iter().position(|d| *d != 1).unwrap_or(full.len());
+    let end = dims.iter().rposition(|d| *d != 1).map_or(full.len(), |i| i + 1);
+    if (first..end).any(|i| dims[i] != full[i]) {
         return None;
     }
-    let period = own[first.min(end)..end].iter().product::<usize>();
-    Some(Spread { inner: full[end..].iter().product::<usize>().max(1), period: period.max(1) })
+    let period = dims[first.min(end)..end].iter().product::<usize>();
+    Some(Broadcast { inner: full[end..].iter().product::<usize>().max(1), period: period.max(1) })
 }
 
 /// The expressions of a stage.
 pub struct Expressions {
-    /// Nodes that are roots of expressions.
+    /// Nodes that expressions support. Those that are not `inner` are roots of expressions.
     roots: HashSet<NodeId>,
-    /// Nodes that are computed within them alone.
+    /// Nodes that are computed only within expressions.
     inner: HashSet<NodeId>,
 }
 
-/// Finds the expressions of a stage, outside of chains.
+/// Finds the expressions of a stage among nodes that are not part of chains.
 pub fn find(graph: &Graph<Prim>, stage: &Stage, chains: &Chains) -> Expressions {
     let reads = count_reads(graph, stage);
     let outputs: HashSet<NodeId> = stage.outputs.iter().map(|v| v.node).collect();
     let free = |id: &NodeId| !chains.inner.contains(id) && !chains.by_end.contains_key(id);
     let roots: HashSet<NodeId> =
-        stage.nodes.iter().filter(|id| free(id) && takes(graph, **id)).copied().collect();
+        stage.nodes.iter().filter(|id| free(id) && supports(graph, **id)).copied().collect();
     let mut readers: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
     for id in &stage.nodes {
         for v in graph.node_inputs(*id) {
@@ -239,12 +240,12 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage, chains: &Chains) -> Expressions 
     let mut size: HashMap<NodeId, usize> = HashMap::new();
     for id in stage.nodes.iter().filter(|id| roots.contains(id)) {
         let below = |v: &Value| if inner.contains(&v.node) { size[&v.node] } else { 0 };
-        let own = 1 + graph.node_inputs(*id).iter().map(below).sum::<usize>();
-        size.insert(*id, own);
+        let node_size = 1 + graph.node_inputs(*id).iter().map(below).sum::<usize>();
+        size.insert(*id, node_size);
         let fits = |r: &NodeId| roots.contains(r) && graph.node(*r).types[0] == graph.node(*id).types[0];
         let read = readers.get(id).is_some_and(|r| r.iter().all(fits));
-        let few = reads.get(id).is_some_and(|n| *n <= READERS);
-        if own <= SMALL && few && read && !outputs.contains(id) {
+        let few = reads.get(id).is_some_and(|n| *n <= MAX_READERS);
+        if node_size <= MAX_RECOMPUTED && few && read && !outputs.contains(id) {
             inner.insert(*id);
         }
     }
@@ -252,26 +253,27 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage, chains: &Chains) -> Expressions 
 }
 
 impl Expressions {
-    /// Whether a node is the root of an expression that is to be made.
-    pub fn makes(&self, id: NodeId) -> bool {
+    /// Returns whether a node is the root of an expression.
+    pub fn is_root(&self, id: NodeId) -> bool {
         self.roots.contains(&id) && !self.inner.contains(&id)
     }
 
-    /// Whether a node is computed within others.
-    pub fn within(&self, id: NodeId) -> bool {
+    /// Returns whether a node is computed only within expressions.
+    pub fn is_inner(&self, id: NodeId) -> bool {
         self.inner.contains(&id)
     }
 
-    /// The expression of a root and its operands.
+    /// Builds the expression of a root; also returns its operands.
     pub fn build(&self, graph: &Graph<Prim>, root: NodeId) -> (Pointwise, Vec<Value>) {
-        let own = Value { node: root, slot: 0 };
-        let dims = graph.ty(own).shape.as_known().unwrap_or_default();
+        let result = Value { node: root, slot: 0 };
+        let dims = graph.ty(result).shape.as_known().unwrap_or_default();
         let mut expression = Pointwise { dims, codes: vec![] };
         let mut operands = vec![];
-        self.write(graph, own, own, &mut expression.codes, &mut operands);
+        self.write(graph, result, result, &mut expression.codes, &mut operands);
         (expression, operands)
     }
 
+    /// Appends the instructions that compute `v`.
     fn write(
         &self,
         graph: &Graph<Prim>,
@@ -285,8 +287,8 @@ impl Expressions {
             if i == operands.len() {
                 operands.push(v);
             }
-            // `takes` has seen that the operand can be spread.
-            codes.extend(spread(graph, root, v).map(|s| Code::Load(i, s)));
+            // `supports` has checked that the operand broadcasts.
+            codes.extend(broadcast(graph, root, v).map(|s| Code::Load(i, s)));
             return;
         }
         for operand in graph.node_inputs(v.node) {

@@ -1,8 +1,9 @@
-//! Which products of a stage run on our own operators, and what is done in the same breath.
+//! Detection of products that run on operators of this crate, and of their epilogues.
 //!
-//! A product with a constant takes along the elementwise steps that follow it, as far as nobody else reads what lies
-//! between: the bias, the activation; in the reverse the division of the relevance by the product, and the product of its
-//! adjoint with the operand. What they would write and read again is most of the memory traffic of an explanation.
+//! A product with a constant is fused with the elementwise steps that follow it, as long as intermediate values have no other
+//! reader: bias and activation in the forward; in the reverse, the division of the relevance by the product, and the
+//! multiplication of the adjoint by the operand. Without fusion, these steps would cause most of the memory traffic of an
+//! explanation.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,29 +13,40 @@ use dlbc_ops::prim::{self, Binary, Prim, Transform};
 use dlbc_ops::tensor::DType;
 
 use super::cheap::cheap;
-use super::epilogue::{Reach, Then};
+use super::epilogue::{Broadcast, StepOp};
+use super::wire::BorrowInputs;
 
-/// A product and the steps that it takes along.
-pub struct Chain {
-    /// The product's node.
-    pub product: NodeId,
-    /// The steps: what is done and with which operand, if any.
-    pub steps: Vec<(Then, Reach, Option<Value>)>,
+/// A step of a chain's epilogue.
+#[derive(Clone, Copy)]
+pub struct ChainStep {
+    pub op: StepOp,
+    /// Broadcast of the operand.
+    pub broadcast: Broadcast,
+    /// Operand of the step, if it has one.
+    pub operand: Option<Value>,
 }
 
-/// The chains of a stage by their last node, and the nodes that are done within one.
+/// A product and its epilogue.
+pub struct Chain {
+    /// Node of the product.
+    pub product: NodeId,
+    /// Steps of the epilogue.
+    pub steps: Vec<ChainStep>,
+}
+
+/// The chains of a stage.
 #[derive(Default)]
 pub struct Chains {
-    /// By last node.
+    /// Chains by their last node.
     pub by_end: HashMap<NodeId, Chain>,
-    /// All nodes of chains but the last.
+    /// Nodes of chains other than the last.
     pub inner: HashSet<NodeId>,
-    /// Inputs that are matrices of products and nothing else: read where the caller's tensors lie.
-    pub given: HashSet<NodeId>,
+    /// Inputs that only products read, as their matrix; they are read from the caller's tensors.
+    pub borrowed: HashSet<NodeId>,
 }
 
-/// Finds the chains of a stage; `in_place` says whether its inputs may be read in place.
-pub fn find(graph: &Graph<Prim>, stage: &Stage, in_place: bool) -> Chains {
+/// Finds the chains of a stage.
+pub fn find(graph: &Graph<Prim>, stage: &Stage, inputs: BorrowInputs) -> Chains {
     let reads = count_reads(graph, stage);
     let within: HashSet<NodeId> = stage.nodes.iter().copied().collect();
     let mut readers: HashMap<NodeId, NodeId> = HashMap::new();
@@ -43,20 +55,24 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage, in_place: bool) -> Chains {
             readers.insert(v.node, *id);
         }
     }
-    let given = if in_place { given(graph, stage) } else { HashSet::new() };
-    let mut chains = Chains { given, ..Chains::default() };
-    let mut taken: HashSet<NodeId> = HashSet::new();
-    for id in stage.nodes.iter().filter(|id| is_product(graph, **id, &chains.given)) {
+    let borrowed = match inputs {
+        BorrowInputs::Allowed => borrowed_inputs(graph, stage),
+        BorrowInputs::Forbidden => HashSet::new(),
+    };
+    let mut chains = Chains { borrowed, ..Chains::default() };
+    let mut fused: HashSet<NodeId> = HashSet::new();
+    for id in stage.nodes.iter().filter(|id| is_product(graph, **id, &chains.borrowed)) {
         let mut steps = vec![];
         let mut end = *id;
         if let (Prim::Conv(_), Some(bias)) = (graph.op(*id), graph.node_inputs(*id).get(2)) {
             let channels = elems(graph, *bias);
-            steps.push((Then::Add, Reach::Row(channels), Some(*bias)));
+            let broadcast = Broadcast::Row(channels);
+            steps.push(ChainStep { op: StepOp::Add, broadcast, operand: Some(*bias) });
         }
         while reads.get(&end) == Some(&1) {
             let Some(next) = readers.get(&end).copied().filter(|n| within.contains(n)) else { break };
-            // Where two products meet, one of them goes on.
-            let Some(step) = step(graph, *id, end, next).filter(|_| taken.insert(next)) else { break };
+            // A node that reads two products is fused with the first.
+            let Some(step) = step(graph, *id, end, next).filter(|_| fused.insert(next)) else { break };
             steps.push(step);
             chains.inner.insert(end);
             end = next;
@@ -66,11 +82,13 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage, in_place: bool) -> Chains {
     chains
 }
 
-/// Whether a node is a product with a constant, or with a matrix that is `given`, that our own operators do.
-fn is_product(graph: &Graph<Prim>, id: NodeId, given: &HashSet<NodeId>) -> bool {
+/// Returns whether a node is a product with a constant or a borrowed matrix that operators of this crate compute.
+fn is_product(graph: &Graph<Prim>, id: NodeId, borrowed: &HashSet<NodeId>) -> bool {
     let inputs = graph.node_inputs(id);
     let constant = |i: usize| {
-        inputs.get(i).is_some_and(|v| matches!(graph.op(v.node), Prim::Const(_)) || given.contains(&v.node))
+        inputs
+            .get(i)
+            .is_some_and(|v| matches!(graph.op(v.node), Prim::Const(_)) || borrowed.contains(&v.node))
     };
     let float = graph.node(id).types[0].dtype == DType::F32;
     match graph.op(id) {
@@ -84,65 +102,67 @@ fn is_product(graph: &Graph<Prim>, id: NodeId, given: &HashSet<NodeId>) -> bool 
     }
 }
 
-/// The inputs of a stage that only products read, as their second operand.
-fn given(graph: &Graph<Prim>, stage: &Stage) -> HashSet<NodeId> {
+/// Returns the inputs of a stage that only products read, as their second operand.
+fn borrowed_inputs(graph: &Graph<Prim>, stage: &Stage) -> HashSet<NodeId> {
     let matrix = |v: &&Value| {
         let ty = graph.ty(**v);
         matches!(graph.op(v.node), Prim::Input) && ty.dtype == DType::F32 && ty.rank() == 2
     };
-    let mut given: HashSet<NodeId> = stage.inputs.iter().filter(matrix).map(|v| v.node).collect();
+    let mut borrowed: HashSet<NodeId> = stage.inputs.iter().filter(matrix).map(|v| v.node).collect();
     for id in &stage.nodes {
         let plain = matches!(graph.op(*id), Prim::MatMul(prim::MatMul { a: Transform::Id, ta: false, .. }));
         for (k, v) in graph.node_inputs(*id).iter().enumerate() {
             let constant = matches!(graph.op(graph.node_inputs(*id)[0].node), Prim::Const(_));
             if k != 1 || !plain || constant {
-                given.remove(&v.node);
+                borrowed.remove(&v.node);
             }
         }
     }
     stage.outputs.iter().for_each(|v| {
-        given.remove(&v.node);
+        borrowed.remove(&v.node);
     });
-    given
+    borrowed
 }
 
-/// `next` as a step on `end`, which stands for the product `id`.
-fn step(graph: &Graph<Prim>, id: NodeId, end: NodeId, next: NodeId) -> Option<(Then, Reach, Option<Value>)> {
-    let made = graph.node(id).types[0].clone();
-    if graph.node(next).types[0] != made {
+/// Returns `next` as a step that follows `end` in the chain of the product `id`, if epilogues support it.
+fn step(graph: &Graph<Prim>, id: NodeId, end: NodeId, next: NodeId) -> Option<ChainStep> {
+    if graph.node(next).types[0] != graph.node(id).types[0] {
         return None;
     }
     let inputs = graph.node_inputs(next);
-    let then = match graph.op(next) {
-        Prim::Unary(f) if cheap(*f) => return Some((Then::Map(*f), Reach::Full, None)),
-        Prim::Binary(Binary::Add) => Then::Add,
-        Prim::Binary(Binary::Mul) => Then::Mul,
-        Prim::Binary(Binary::GuardedDiv) if inputs[1].node == end => Then::Into,
+    let op = match graph.op(next) {
+        Prim::Unary(f) if cheap(*f) => {
+            return Some(ChainStep { op: StepOp::Map(*f), broadcast: Broadcast::Full, operand: None });
+        }
+        Prim::Binary(Binary::Add) => StepOp::Add,
+        Prim::Binary(Binary::Mul) => StepOp::Mul,
+        Prim::Binary(Binary::GuardedDiv) if inputs[1].node == end => StepOp::DivideInto,
         _ => return None,
     };
     let other = *inputs.iter().find(|v| v.node != end)?;
     if graph.ty(other).dtype != DType::F32 {
         return None;
     }
-    Some((then, reach(graph, id, other)?, Some(other)))
+    Some(ChainStep { op, broadcast: broadcast(graph, id, other)?, operand: Some(other) })
 }
 
-/// How `other` lies beside the product `id`.
-fn reach(graph: &Graph<Prim>, id: NodeId, other: Value) -> Option<Reach> {
-    let (full, own) = (dims(graph, Value { node: id, slot: 0 }), dims(graph, other));
-    if own == full {
-        return Some(Reach::Full);
+/// Returns the broadcast of `other` to the product `id`, if epilogues support it.
+fn broadcast(graph: &Graph<Prim>, id: NodeId, other: Value) -> Option<Broadcast> {
+    let (full, operand) = (dims(graph, Value { node: id, slot: 0 }), dims(graph, other));
+    if operand == full {
+        return Some(Broadcast::Full);
     }
-    let count: usize = own.iter().product();
+    let count: usize = operand.iter().product();
     if count == 1 {
-        return Some(Reach::Row(1));
+        return Some(Broadcast::Row(1));
     }
-    let wide = [vec![1; full.len().checked_sub(own.len())?], own].concat();
-    let only = |axis: usize| wide.iter().enumerate().all(|(i, d)| *d == if i == axis { full[i] } else { 1 });
+    let aligned = [vec![1; full.len().checked_sub(operand.len())?], operand].concat();
+    let only =
+        |axis: usize| aligned.iter().enumerate().all(|(i, d)| *d == if i == axis { full[i] } else { 1 });
     match graph.op(id) {
-        Prim::MatMul(_) if only(full.len() - 1) => Some(Reach::Column(count)),
+        Prim::MatMul(_) if only(full.len() - 1) => Some(Broadcast::Column(count)),
         Prim::MatMul(_) => None,
-        _ if only(1) => Some(Reach::Row(count)),
+        _ if only(1) => Some(Broadcast::Row(count)),
         _ => None,
     }
 }

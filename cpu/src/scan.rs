@@ -1,4 +1,4 @@
-//! A recurrence: the model of one step, planned once and run for each element.
+//! Recurrences: the model of one step is planned once and runs for each element.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::internal::*;
 
 use super::weights::Cache;
-use super::wire;
+use super::wire::{self, BorrowInputs};
 
 thread_local! {
-    /// The token of the run that this thread is in.
+    /// Cancel token of the run that this thread executes.
     static TOKEN: RefCell<Option<CancelToken>> = const { RefCell::new(None) };
 }
 
-/// Runs `f`, in which a recurrence ends between two steps once `token` is cancelled.
+/// Runs `f` with a cancel token. Recurrences inside check it before each step.
 pub fn with_token<T>(token: Option<&CancelToken>, f: impl FnOnce() -> T) -> T {
-    /// A thread that waits may take up another run: its token comes back afterwards, after a panic too.
+    /// Restores the token of the outer run, which a waiting thread interrupted for this one; even after a panic.
     struct Before(Option<CancelToken>);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -31,18 +31,18 @@ pub fn with_token<T>(token: Option<&CancelToken>, f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// A recurrence as an operator. Inputs: the first state, sequences, captures that are no constants.
+/// The operator of a recurrence. Its inputs are the first state, the sequences, and the captures that are not constant.
 #[derive(Clone, Debug)]
 pub struct Recurrence {
     step: Arc<TypedSimplePlan>,
     sequences: usize,
     reverse: bool,
-    /// Of the result: time, state.
+    /// Dimensions of the result: time, then the state's.
     dims: Vec<usize>,
 }
 
 impl Recurrence {
-    /// Plans a step. `constants` are the captures that are constants, by operand; the step's operators hold them.
+    /// Plans a step. `constants` holds the constant captures, by operand, which become part of the step's operators.
     pub fn new(scan: &Scan, constants: &[Option<Constant>], dims: Vec<usize>) -> TractResult<Recurrence> {
         let mut graph: Graph<Prim> = scan.body.graph().clone();
         let mut inputs = vec![];
@@ -54,14 +54,14 @@ impl Recurrence {
         }
         let outputs = graph.outputs().iter().map(|(_, v)| *v).collect();
         let stage = Stage { nodes: graph.topological(), inputs, outputs };
-        let (model, _) = wire::model(&graph, &stage, &mut Cache::default(), false)?;
+        let (model, _) = wire::model(&graph, &stage, &mut Cache::default(), BorrowInputs::Forbidden)?;
         let model = model.into_optimized()?;
         let step = TypedSimplePlan::new(model)?;
         Ok(Recurrence { step, sequences: scan.sequences, reverse: scan.reverse, dims })
     }
 }
 
-// tract compares operators to merge equal nodes: a step is compared by identity.
+// tract merges nodes with equal operators; steps are compared by identity.
 impl PartialEq for Recurrence {
     fn eq(&self, other: &Recurrence) -> bool {
         Arc::ptr_eq(&self.step, &other.step)
@@ -100,8 +100,8 @@ impl EvalOp for Recurrence {
             }
             feed.extend(inputs[self.sequences + 1..].iter().cloned());
             state = step.run(feed)?.remove(0);
-            let made = state.try_as_plain_ram()?;
-            states[t * size..][..size].copy_from_slice(made.as_slice::<f32>()?);
+            let values = state.try_as_plain_ram()?;
+            states[t * size..][..size].copy_from_slice(values.as_slice::<f32>()?);
         }
         Ok(tvec!(y.into()))
     }
@@ -115,7 +115,7 @@ impl TypedOp for Recurrence {
     as_op!();
 }
 
-/// Element `t` of a sequence.
+/// Copies element `t` of a sequence.
 fn element(x: &tr::Tensor, t: usize) -> TractResult<tr::Tensor> {
     let dims = &x.shape()[1..];
     let size: usize = dims.iter().product();

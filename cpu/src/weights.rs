@@ -1,4 +1,4 @@
-//! Tensors to and from tract, and the constants of a plan: each constant, part and layout once.
+//! Conversion of tensors to and from tract, and the constants of a plan, which nodes share.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use dlbc_ops::prim::Transform;
 use dlbc_ops::tensor::{DType, Tensor, TensorView};
 use tract_onnx::tract_core::internal as tr;
 
-/// A copy of a tensor for tract, which owns its memory. Floats of any width compute in float32.
+/// Copies a tensor to tract, which owns its memory. Floats of any width become float32.
 pub fn to_tract(t: &TensorView<'_>) -> tr::TractResult<tr::Tensor> {
     let dims = t.dims();
     if let Some(values) = t.as_f32() {
@@ -27,7 +27,7 @@ pub fn to_tract(t: &TensorView<'_>) -> tr::TractResult<tr::Tensor> {
     }
 }
 
-/// The element type that stands for `dtype` in tract: float32, int64 or bool.
+/// Returns the element type that represents `dtype` in tract: float32, int64 or bool.
 pub fn datum(dtype: DType) -> tr::DatumType {
     match dtype {
         d if d.is_float() => tr::DatumType::F32,
@@ -36,7 +36,7 @@ pub fn datum(dtype: DType) -> tr::DatumType {
     }
 }
 
-/// A tensor from tract, in the element type that the program says.
+/// Copies a tensor from tract, converted to the element type of the program.
 pub fn from_tract(t: &tr::Tensor, dtype: DType) -> tr::TractResult<Tensor> {
     let dims = t.shape();
     let array = match t.datum_type() {
@@ -60,9 +60,9 @@ pub fn from_tract(t: &tr::Tensor, dtype: DType) -> tr::TractResult<Tensor> {
     Ok(array.to_tensor(dtype))
 }
 
-/// The part of values.
-pub fn part_of(part: Transform, v: f32) -> f32 {
-    match part {
+/// Applies an operand transform to a value.
+pub fn transformed(transform: Transform, v: f32) -> f32 {
+    match transform {
         Transform::Id => v,
         Transform::Abs => v.abs(),
         Transform::Pos => v.max(0.0),
@@ -72,87 +72,89 @@ pub fn part_of(part: Transform, v: f32) -> f32 {
     }
 }
 
-/// The values of a constant: those of the program where they can be read in place, else a copy.
+/// Values of a matrix.
 #[derive(Clone)]
 enum Values {
+    /// The tensor of the program, which can be read without a copy.
     Shared(Tensor),
-    Own(Arc<Vec<f32>>),
-    /// Of an input of the plan, by its place among those that are given so.
-    Given(usize),
+    /// A copy, converted to float32 or transformed.
+    Copied(Arc<Vec<f32>>),
+    /// An input of the plan, by its index among the borrowed inputs.
+    Borrowed(usize),
 }
 
 thread_local! {
-    /// The matrices of the run that this thread is in.
-    static GIVEN: RefCell<Vec<Tensor>> = const { RefCell::new(vec![]) };
+    /// Borrowed matrices of the run that this thread executes.
+    static BORROWED: RefCell<Vec<Tensor>> = const { RefCell::new(vec![]) };
 }
 
-/// Runs `f` with matrices that are inputs of its plan: [`Weight::given`] is filled with them.
-pub fn with_given<T>(matrices: Vec<Tensor>, f: impl FnOnce() -> T) -> T {
-    /// A thread that waits may take up another run: what it had comes back afterwards, after a panic too.
+/// Runs `f` with the matrices of [`Weight::borrowed`], which are inputs of its plan.
+pub fn with_borrowed<T>(matrices: Vec<Tensor>, f: impl FnOnce() -> T) -> T {
+    /// Restores the matrices of the outer run, which a waiting thread interrupted for this one; even after a panic.
     struct Before(Vec<Tensor>);
     impl Drop for Before {
         fn drop(&mut self) {
-            GIVEN.set(std::mem::take(&mut self.0));
+            BORROWED.set(std::mem::take(&mut self.0));
         }
     }
-    let _before = Before(GIVEN.replace(matrices));
+    let _before = Before(BORROWED.replace(matrices));
     f()
 }
 
 impl Values {
     fn get(&self) -> &[f32] {
         match self {
-            // Made only from tensors that can be read in place.
+            // `Shared` holds only float32 tensors.
             Values::Shared(t) => t.as_f32().unwrap_or_default(),
-            Values::Own(v) => v,
-            // Filled before anything is read.
-            Values::Given(_) => &[],
+            Values::Copied(v) => v,
+            // Replaced by `of_this_run` before any read.
+            Values::Borrowed(_) => &[],
         }
     }
 }
 
-/// A constant matrix of our own products, `[o, q]`.
+/// A matrix `[o, q]` of a product.
 #[derive(Clone)]
 pub struct Weight {
     values: Values,
     q: usize,
-    /// What products take of the values.
-    part: Transform,
+    /// Transform that products apply to the values.
+    transform: Transform,
 }
 
 impl Weight {
-    /// The matrix with rows of `q` that is input number `at` of a plan.
-    pub fn given(at: usize, q: usize) -> Weight {
-        Weight { values: Values::Given(at), q, part: Transform::Id }
+    /// Creates the matrix, with rows of `q` elements, that is borrowed input `index` of the plan.
+    pub fn borrowed(index: usize, q: usize) -> Weight {
+        Weight { values: Values::Borrowed(index), q, transform: Transform::Id }
     }
 
-    /// Whether it is another matrix in every run.
-    pub fn is_given(&self) -> bool {
-        matches!(self.values, Values::Given(_))
+    /// Returns whether the matrix is a borrowed input of the plan.
+    pub fn is_borrowed(&self) -> bool {
+        matches!(self.values, Values::Borrowed(_))
     }
 
-    /// The matrix that this run was given; `None` for a constant.
-    pub fn filled(&self) -> Option<Weight> {
-        let Values::Given(at) = self.values else { return None };
-        let tensor = GIVEN.with_borrow(|all| all.get(at).cloned())?;
+    /// Returns the borrowed matrix of the current run; `None` for a constant.
+    pub fn of_this_run(&self) -> Option<Weight> {
+        let Values::Borrowed(at) = self.values else { return None };
+        let tensor = BORROWED.with_borrow(|all| all.get(at).cloned())?;
         let values = match tensor.as_f32() {
             Some(_) => Values::Shared(tensor),
-            None => Values::Own(Arc::new(tensor.to_f32())),
+            None => Values::Copied(Arc::new(tensor.to_f32())),
         };
         Some(Weight { values, ..self.clone() })
     }
 
-    /// What products take of a value.
+    /// Returns value `at`, transformed.
     pub fn value(&self, at: usize) -> f32 {
-        part_of(self.part, self.values.get()[at])
+        transformed(self.transform, self.values.get()[at])
     }
 
-    /// Values as they are stored.
+    /// Returns `len` values from `at` on, without the transform.
     pub fn values(&self, at: usize, len: usize) -> &[f32] {
         &self.values.get()[at..at + len]
     }
 
-    /// All values from one on, as they are stored.
+    /// Returns all values from `at` on, without the transform.
     pub fn from(&self, at: usize) -> &[f32] {
         &self.values.get()[at..]
     }
@@ -161,11 +163,11 @@ impl Weight {
 impl PartialEq for Weight {
     fn eq(&self, other: &Weight) -> bool {
         let same = match (&self.values, &other.values) {
-            (Values::Given(a), Values::Given(b)) => a == b,
-            (Values::Given(_), _) | (_, Values::Given(_)) => false,
+            (Values::Borrowed(a), Values::Borrowed(b)) => a == b,
+            (Values::Borrowed(_), _) | (_, Values::Borrowed(_)) => false,
             _ => std::ptr::eq(self.values.get(), other.values.get()),
         };
-        same && self.q == other.q && self.part == other.part
+        same && self.q == other.q && self.transform == other.transform
     }
 }
 
@@ -177,40 +179,59 @@ impl fmt::Debug for Weight {
     }
 }
 
-/// The constants of a plan: each part once.
+/// When a transform of a constant is applied.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApplyTransform {
+    /// When the program is planned, to a copy.
+    AtPlan,
+    /// When a product reads a value.
+    AtUse,
+}
+
+/// The constants of a plan. Each is converted at most once per transform.
 #[derive(Default)]
 pub struct Cache {
     tensors: HashMap<(NodeId, Transform), Arc<tr::Tensor>>,
     values: HashMap<(NodeId, Transform), Values>,
-    weights: HashMap<(NodeId, Transform, bool), Weight>,
+    weights: HashMap<(NodeId, Transform, ApplyTransform), Weight>,
 }
 
 impl Cache {
-    /// A part of the constant of `node` as a tensor.
+    /// Returns the transformed constant of `node` as a tract tensor.
     pub fn tensor(
         &mut self,
         node: NodeId,
-        part: Transform,
+        transform: Transform,
         tensor: &Tensor,
     ) -> tr::TractResult<Arc<tr::Tensor>> {
-        if let Some(t) = self.tensors.get(&(node, part)) {
+        if let Some(t) = self.tensors.get(&(node, transform)) {
             return Ok(t.clone());
         }
-        let mut made = to_tract(&tensor.view())?;
-        if tensor.dtype().is_float() && part != Transform::Id {
-            let mut plain = made.try_as_plain_ram_mut()?;
-            plain.as_slice_mut::<f32>()?.iter_mut().for_each(|v| *v = part_of(part, *v));
+        let mut constant = to_tract(&tensor.view())?;
+        if tensor.dtype().is_float() && transform != Transform::Id {
+            let mut plain = constant.try_as_plain_ram_mut()?;
+            plain.as_slice_mut::<f32>()?.iter_mut().for_each(|v| *v = transformed(transform, *v));
         }
-        let made = Arc::new(made);
-        self.tensors.insert((node, part), made.clone());
-        Ok(made)
+        let constant = Arc::new(constant);
+        self.tensors.insert((node, transform), constant.clone());
+        Ok(constant)
     }
 
-    /// The constant of `node` as a matrix whose rows have `q` elements, of which products take a part: on the way, or, where
-    /// each element is read often by itself, made once.
-    pub fn weight(&mut self, node: NodeId, part: Transform, tensor: &Tensor, q: usize, made: bool) -> Weight {
-        let (stored, taken) = if made { (part, Transform::Id) } else { (Transform::Id, part) };
-        if let Some(w) = self.weights.get(&(node, part, made)) {
+    /// Returns the constant of `node` as a matrix with rows of `q` elements. `apply` says when the transform is applied; at plan time
+    /// pays if each element is read often on its own.
+    pub fn weight(
+        &mut self,
+        node: NodeId,
+        transform: Transform,
+        tensor: &Tensor,
+        q: usize,
+        apply: ApplyTransform,
+    ) -> Weight {
+        let (stored, at_use) = match apply {
+            ApplyTransform::AtPlan => (transform, Transform::Id),
+            ApplyTransform::AtUse => (Transform::Id, transform),
+        };
+        if let Some(w) = self.weights.get(&(node, transform, apply)) {
             return Weight { q, ..w.clone() };
         }
         let shared = self.values.get(&(node, stored));
@@ -219,22 +240,22 @@ impl Cache {
                 return Values::Shared(tensor.clone());
             }
             let mut values = tensor.to_f32();
-            values.iter_mut().for_each(|v| *v = part_of(stored, *v));
-            Values::Own(Arc::new(values))
+            values.iter_mut().for_each(|v| *v = transformed(stored, *v));
+            Values::Copied(Arc::new(values))
         });
         self.values.insert((node, stored), values.clone());
-        let weight = Weight { values, q, part: taken };
-        self.weights.insert((node, part, made), weight.clone());
+        let weight = Weight { values, q, transform: at_use };
+        self.weights.insert((node, transform, apply), weight.clone());
         weight
     }
 
-    /// Bytes of all constants made: copies, not what is read in place.
+    /// Returns the bytes of all copies of constants.
     pub fn bytes(&self) -> u64 {
         let tensors: usize = self.tensors.values().map(|t| t.len() * t.datum_type().size_of()).sum();
-        let own = self.values.values().map(|v| match v {
-            Values::Shared(_) | Values::Given(_) => 0,
-            Values::Own(v) => v.len() * 4,
+        let copied = self.values.values().map(|v| match v {
+            Values::Shared(_) | Values::Borrowed(_) => 0,
+            Values::Copied(v) => v.len() * 4,
         });
-        (tensors + own.sum::<usize>()) as u64
+        (tensors + copied.sum::<usize>()) as u64
     }
 }

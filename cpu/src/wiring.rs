@@ -1,4 +1,4 @@
-//! A model while it is built from a stage.
+//! Builder of a stage's tract model.
 
 use std::collections::HashMap;
 
@@ -11,34 +11,41 @@ use tract_onnx::tract_core::ops;
 use super::attention::Share;
 use super::weights::Cache;
 
-/// A model and the values of the program that it has.
+/// A tract model under construction.
 pub struct Wiring<'a> {
-    /// The program.
+    /// The program of the stage.
     pub graph: &'a Graph<Prim>,
-    /// Constants in the forms that operators read.
+    /// Constants of the plan.
     pub cache: &'a mut Cache,
     /// The model so far.
     pub model: TypedModel,
-    /// Its values by those of the program.
+    /// Values of the model by those of the program.
     pub values: HashMap<Value, OutletId>,
-    /// Relevance of attentions that the model has, with its operands.
-    pub shares: Vec<(Share, Vec<Value>, TVec<OutletId>)>,
-    /// Matrices that a run gives to products.
-    pub given: Vec<Value>,
+    /// Operators for the relevance of attentions that the model has.
+    pub shares: Vec<WiredShare>,
+    /// Inputs that products borrow from the caller.
+    pub borrowed: Vec<Value>,
+}
+
+/// An operator for the relevance of an attention in the model. One operator computes all four outputs.
+pub struct WiredShare {
+    pub op: Share,
+    pub operands: Vec<Value>,
+    pub outlets: TVec<OutletId>,
 }
 
 impl Wiring<'_> {
-    /// The name of a value.
+    /// Returns the name of a value.
     pub fn name(&self, v: Value) -> String {
         self.graph.value_name(v).to_string()
     }
 
-    /// The dimensions of a value.
+    /// Returns the dimensions of a value.
     pub fn dims(&self, v: Value) -> Vec<usize> {
         self.graph.ty(v).shape.as_known().unwrap_or_default()
     }
 
-    /// Adds an operator of one result.
+    /// Adds an operator with one result.
     pub fn wire(
         &mut self,
         name: &str,
@@ -49,7 +56,7 @@ impl Wiring<'_> {
         Ok(self.model.wire_node(name, op, inputs)?[0])
     }
 
-    /// The constant behind a value.
+    /// Returns the constant that a value is, if it is one.
     pub fn constant(&self, v: Value) -> Option<Constant> {
         match self.graph.op(v.node) {
             Prim::Const(t) => Some(t.clone()),
@@ -57,32 +64,29 @@ impl Wiring<'_> {
         }
     }
 
-    /// A part of an operand: made at plan time for a constant, a node otherwise.
-    pub fn part(&mut self, v: Value, part: Transform) -> TractResult<OutletId> {
+    /// Returns a transformed operand: a transformed copy of a constant, or the result of a node.
+    pub fn transformed(&mut self, v: Value, transform: Transform) -> TractResult<OutletId> {
         if let Some(t) = self.constant(v) {
-            let made = self.cache.tensor(v.node, part, &t)?;
-            let name = format!("{}.{part:?}", self.name(v));
-            return {
-                let name = self.unique(&name);
-                self.model.add_const(name, made)
-            };
+            let constant = self.cache.tensor(v.node, transform, &t)?;
+            let name = self.unique(&format!("{}.{transform:?}", self.name(v)));
+            return self.model.add_const(name, constant);
         }
         let x = self.values[&v];
         let name = self.name(v);
-        match part {
+        match transform {
             Transform::Id => Ok(x),
             Transform::Abs => self.wire(&format!("{name}.abs"), ops::math::abs(), &[x]),
             Transform::Pos => self.scalar_binary(&format!("{name}.pos"), ops::math::max(), x, 0.0),
             Transform::Neg => self.scalar_binary(&format!("{name}.neg"), ops::math::min(), x, 0.0),
             Transform::Square => self.wire(&format!("{name}.square"), ops::math::mul(), &[x, x]),
             Transform::One => {
-                let none = self.scalar_binary(&format!("{name}.none"), ops::math::mul(), x, 0.0)?;
-                self.scalar_binary(&format!("{name}.one"), ops::math::add(), none, 1.0)
+                let zeros = self.scalar_binary(&format!("{name}.none"), ops::math::mul(), x, 0.0)?;
+                self.scalar_binary(&format!("{name}.one"), ops::math::add(), zeros, 1.0)
             }
         }
     }
 
-    /// A name that no node of the model has.
+    /// Returns a name that is unique in the model.
     pub fn unique(&self, name: &str) -> String {
         self.model.unique_name(name).into_owned()
     }
@@ -102,7 +106,7 @@ impl Wiring<'_> {
     }
 }
 
-/// The value of a dimension.
+/// Returns the value of a dimension.
 pub fn known(d: &Dim) -> TractResult<usize> {
     d.as_known().and_then(|v| usize::try_from(v).ok()).ok_or_else(|| anyhow!("dimension {d} is not known"))
 }

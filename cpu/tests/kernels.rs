@@ -11,7 +11,7 @@ use dlbc_ops::prim::{
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 
-/// Random numbers, the same on every run (xorshift).
+/// A deterministic source of random numbers (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -44,7 +44,7 @@ impl Random {
         Tensor::from_f32(dims, &values)
     }
 
-    fn part(&mut self) -> Transform {
+    fn transform(&mut self) -> Transform {
         [Transform::Id, Transform::Abs, Transform::Pos, Transform::Neg, Transform::Square, Transform::One]
             [self.below(6)]
     }
@@ -54,7 +54,7 @@ fn known(dims: &[usize]) -> TensorType {
     TensorType::new(DType::F32, dims.iter().map(|d| Dim::known(*d as i64)).collect::<Vec<_>>())
 }
 
-/// A program under test: inputs by name as they are added.
+/// A program under test and its inputs by name.
 struct Case {
     builder: Builder,
     inputs: Tensors,
@@ -71,7 +71,7 @@ impl Case {
         v
     }
 
-    /// Runs on both backends, the CPU with one and with two threads, and compares.
+    /// Compares the CPU backend, with one and with two threads, to the reference.
     fn check(mut self, what: &str, outputs: &[Value]) {
         self.builder.ok().unwrap_or_else(|e| panic!("{what}: {e}"));
         let names: Vec<Output> = (0..outputs.len()).map(|i| Output::Model(format!("y{i}").into())).collect();
@@ -80,13 +80,17 @@ impl Case {
         }
         let graph = self.builder.finish();
         let run = |backend: &dyn Backend, threads: usize| run(backend, &graph, &names, &self.inputs, threads);
-        let wanted = run(&ReferenceBackend, 1);
-        let one = run(&CpuBackend, 1);
-        let two = run(&CpuBackend, 2);
+        let expected = run(&ReferenceBackend, 1);
+        let single = run(&CpuBackend, 1);
+        let double = run(&CpuBackend, 2);
         for name in &names {
-            assert_eq!(one[name].bytes(), two[name].bytes(), "{what}: threads change the bits of {name}");
-            let (a, b) = (wanted[name].to_f64(), one[name].to_f64());
-            assert_eq!(wanted[name].dims(), one[name].dims(), "{what}: {name}");
+            assert_eq!(
+                single[name].bytes(),
+                double[name].bytes(),
+                "{what}: threads change the bits of {name}"
+            );
+            let (a, b) = (expected[name].to_f64(), single[name].to_f64());
+            assert_eq!(expected[name].dims(), single[name].dims(), "{what}: {name}");
             let scale: f64 = a.iter().map(|v| v.abs()).sum::<f64>().max(1e-30);
             let error: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum();
             assert!(error / scale < 2e-6, "{what}: {name} differs by {:.1e}", error / scale);
@@ -122,9 +126,9 @@ fn window(random: &mut Random, rank: usize, kernel: usize) -> Window {
     }
 }
 
-/// Spatial dimensions that the window fits.
-fn spatial(random: &mut Random, window: &Window, most: usize) -> Vec<usize> {
-    (0..window.rank()).map(|i| window.extent(i) + random.below(most)).collect()
+/// Draws spatial dimensions that the window fits, less than `range` larger than its extent.
+fn spatial(random: &mut Random, window: &Window, range: usize) -> Vec<usize> {
+    (0..window.rank()).map(|i| window.extent(i) + random.below(range)).collect()
 }
 
 #[test]
@@ -134,10 +138,9 @@ fn convolutions_and_their_adjoints() {
         let rank = random.within(1, 3);
         let mut w = window(&mut random, rank, 3);
         w.ceil = false;
-        let most = [60, 14, 5][rank - 1];
-        let space = spatial(&mut random, &w, most);
+        let space = spatial(&mut random, &w, [60, 14, 5][rank - 1]);
         let groups = random.within(1, 3);
-        // Channels of a group: one by one, a few, and more than a tile has rows.
+        // Channels per group: one, a few, or more than the rows of a tile.
         let (c, o) = match random.below(3) {
             0 => (1, random.within(1, 3)),
             1 => (random.within(1, 6), random.within(1, 6)),
@@ -151,20 +154,20 @@ fn convolutions_and_their_adjoints() {
         let what = format!("case {i}: {w} groups {groups}, c {c}, o {o}, {space:?}");
         let geometry = ConvGeometry { window: w, groups };
         let x = case.input("x", x);
-        let part = random.part();
+        let transform = random.transform();
         let b = &mut case.builder;
         let weight = b.constant("w", weight);
         let bias = (random.below(2) == 0).then(|| b.constant("b", bias));
-        let y = b.conv(&geometry, x, weight, part, bias);
+        let y = b.conv(&geometry, x, weight, transform, bias);
         let dims: Vec<Dim> = b.ty(y).shape.0.clone();
         let shape: Vec<usize> = dims.iter().map(|d| d.as_known().unwrap() as usize).collect();
         let s = random.tensor(&shape);
         let s = case.input("s", s);
         let b = &mut case.builder;
-        // A quotient by a sum that cancels has no digits to compare.
-        let quotient = if part == Transform::Abs { b.guarded_div(s, y) } else { b.mul(y, s) };
+        // A quotient by a sum with cancellation has no significant digits.
+        let quotient = if transform == Transform::Abs { b.guarded_div(s, y) } else { b.mul(y, s) };
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let adjoint = Prim::ConvTranspose(prim::ConvTranspose { geometry, w: part, to });
+        let adjoint = Prim::ConvTranspose(prim::ConvTranspose { geometry, w: transform, to });
         let back = b.add(adjoint, &[s, weight]);
         let times = b.mul(back, x);
         case.check(&what, &[quotient, times]);
@@ -199,11 +202,11 @@ fn convolutions_of_large_planes_and_narrow_ones() {
     }
 }
 
-/// Windows as wide as their plane, far apart, side by side, along one axis and three, and alone in their group.
+/// Unusual windows: as wide as their plane, widely dilated, without overlap, of one and of three axes, and depthwise.
 #[test]
 fn convolutions_of_unusual_windows() {
     let mut random = Random(1234);
-    // What, channels in and out of a group and groups, kernel, plane, stride and dilation and pads.
+    // Name; channels in, channels out and groups; kernel; plane; stride, dilation and padding.
     type Unusual<'a> = (&'a str, [usize; 3], &'a [usize], &'a [usize], [usize; 3]);
     let cases: [Unusual<'_>; 10] = [
         ("strips of one row", [2, 520, 1], &[3, 3], &[11, 300], [2, 1, 1]),
@@ -235,10 +238,10 @@ fn convolutions_of_unusual_windows() {
         let b = &mut case.builder;
         let weight = b.constant("w", weight);
         let y = b.conv(&geometry, x, weight, Transform::Id, None);
-        let kept = b.unary(Unary::Clip { min: Some(0.0), max: Some(0.5) }, y);
+        let clipped = b.unary(Unary::Clip { min: Some(0.0), max: Some(0.5) }, y);
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let back = b.add(prim::ConvTranspose { geometry, w: Transform::Abs, to }, &[kept, weight]);
-        case.check(what, &[kept, back]);
+        let back = b.add(prim::ConvTranspose { geometry, w: Transform::Abs, to }, &[clipped, weight]);
+        case.check(what, &[clipped, back]);
     }
 }
 
@@ -246,27 +249,27 @@ fn convolutions_of_unusual_windows() {
 fn products_with_a_matrix() {
     let mut random = Random(99);
     for rows in [1, 2, 4, 5, 60, 300] {
-        for turned in [false, true] {
+        for transposed in [false, true] {
             for (k, n) in [(1, 1), (7, 3), (130, 70), (300, 700)] {
                 let mut case = Case::new();
                 let x = random.positive(&[rows, k]);
-                let weight = random.tensor(&if turned { [n, k] } else { [k, n] });
+                let weight = random.tensor(&if transposed { [n, k] } else { [k, n] });
                 let bias = random.positive(&[n]);
                 let r = random.tensor(&[rows, n]);
-                let part = random.part();
+                let transform = random.transform();
                 let (x, r) = (case.input("x", x), case.input("r", r));
                 let b = &mut case.builder;
                 let (weight, bias) = (b.constant("w", weight), b.constant("b", bias));
-                let y = b.matmul(x, Factor::transformed(weight, part).transpose_if(turned));
+                let y = b.matmul(x, Factor::transformed(weight, transform).transpose_if(transposed));
                 let y = b.plus(y, bias);
-                let y = if part == Transform::Abs { b.guarded_div(r, y) } else { b.mul(y, r) };
-                case.check(&format!("{rows}x{k}x{n} {turned} {part:?}"), &[y]);
+                let y = if transform == Transform::Abs { b.guarded_div(r, y) } else { b.mul(y, r) };
+                case.check(&format!("{rows}x{k}x{n} {transposed} {transform:?}"), &[y]);
             }
         }
     }
 }
 
-/// Rows of zeros are left out of a product, and what follows it still happens to them.
+/// Rows of zeros are skipped by the product but not by its epilogue.
 #[test]
 fn products_of_rows_most_of_which_are_zero() {
     let mut random = Random(57);
@@ -329,19 +332,19 @@ fn elementwise_with_every_broadcast() {
             let (a, b) = (random.positive(&full), random.positive(&dims));
             let (a, b) = (case.input("a", a), case.input("b", b));
             let g = &mut case.builder;
-            let one = g.binary(op, a, b);
-            let other = g.binary(op, b, a);
+            let quotient = g.binary(op, a, b);
+            let reversed = g.binary(op, b, a);
             // An expression of several nodes, one of them read twice.
-            let magnitude = g.unary(Unary::Abs, one);
+            let magnitude = g.unary(Unary::Abs, quotient);
             let sum = g.plus(magnitude, b);
             let share = g.guarded_div(a, sum);
             let twice = g.mul(share, magnitude);
-            case.check(&format!("{op:?} by {dims:?}"), &[one, other, twice]);
+            case.check(&format!("{op:?} by {dims:?}"), &[quotient, reversed, twice]);
         }
     }
 }
 
-/// Operands of the result's shape, of one element, and that broadcast otherwise.
+/// Operands with the shape of the result, with a single element, and with other broadcasts.
 #[test]
 fn choices_and_comparisons() {
     let mut random = Random(41);
@@ -358,11 +361,11 @@ fn choices_and_comparisons() {
             let (u, v) = (case.input("u", u), case.input("v", v));
             let g = &mut case.builder;
             let holds = g.binary(f, a, b);
-            let chosen = g.add(Prim::Select, &[holds, u, v]);
-            let one = g.constant("one", Tensor::from_f32(&[1], &[1.0]));
-            let always = g.binary(f, one, one);
+            let selected = g.add(Prim::Select, &[holds, u, v]);
+            let unit = g.constant("one", Tensor::from_f32(&[1], &[1.0]));
+            let always = g.binary(f, unit, unit);
             let other = g.add(Prim::Select, &[always, u, v]);
-            case.check(&format!("{f:?} of {dims:?}"), &[chosen, other]);
+            case.check(&format!("{f:?} of {dims:?}"), &[selected, other]);
         }
     }
 }
@@ -395,7 +398,7 @@ fn activations() {
         Unary::Cos,
     ];
     for f in functions {
-        // Longer than a task of the expression kernel.
+        // More elements than a task of the expression kernel.
         let mut case = Case::new();
         let x = random.tensor(&[2, 20_003]);
         let x = case.input("x", x);
@@ -422,7 +425,7 @@ fn reductions_over_any_axes() {
     }
 }
 
-/// A million terms of one size: float32 would lose five digits.
+/// A million equal terms, of which float32 sums would lose five digits.
 #[test]
 fn long_sums_are_exact() {
     let mut case = Case::new();

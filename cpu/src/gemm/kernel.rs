@@ -1,46 +1,47 @@
 //! The innermost product: a few rows of `c`, a few vectors wide, over packed panels.
 //!
-//! One code for every set of instructions; [`Isa::best`] picks what the processor has. Each element of `c` is one chain of
-//! multiply-adds over `k`, whatever the kernel's size, so it does not depend on where the element lies.
+//! The same code is compiled for each instruction set; [`Isa::best`] selects the best one of the processor. Each element of `c` is
+//! one chain of multiply-adds over `k`, whatever the size of the kernel, so its bits do not depend on its position.
 
 use std::sync::LazyLock;
 
 use super::operand::{LINE, Loop, Shifted, Terms};
 use crate::parallel::Tile;
 
-/// Rows of a panel of `a`, at most.
+/// Maximum number of rows of a panel of `a`.
 pub const ROWS: usize = 8;
 
-/// Vectors of a panel of `b`, at most.
+/// Maximum number of vectors of a panel of `b`.
 pub const VECTORS: usize = 3;
 
-/// Floats of a panel of `b`, at most, over all processors.
+/// Maximum number of columns of a panel of `b`, over all processors.
 pub const WIDEST: usize = 16 * VECTORS;
 
-/// `(k, a, b, offsets, c, distance of rows of c, add)`: `c = a · b`, or `c += a · b`, for `a [k][rows of the panel]` and
-/// `b [k][vectors · lanes]`; or, with lines, `b` whose term `t` begins at `offsets[t]`.
+/// Arguments `(k, a, b, offsets, c, row stride of c, add)`. Computes `c = a · b`, or `c += a · b` with `add`, for
+/// `a [k][rows of the panel]` and `b [k][vectors · lanes]`; a kernel for lines reads term `t` of `b` from `offsets[t]` on.
 type Kernel = unsafe fn(usize, *const f32, *const f32, *const usize, *mut f32, usize, bool);
 
-/// `(from, distance of lines, blocks, to, width)`: eight lines of eight terms a block become groups of eight, `width` apart.
-type Turn = unsafe fn(*const f32, usize, usize, *mut f32, usize);
+/// Arguments `(source, line stride, blocks, target, width)`. Transposes blocks of eight lines by eight terms; the resulting groups
+/// of eight are `width` apart.
+type Transpose = unsafe fn(*const f32, usize, usize, *mut f32, usize);
 
-/// `(taps, x, y, lines, add)`: the sum of shifted lines of `x`, or what it adds to `y`.
+/// Arguments `(taps, x, y, lines, add)`. Sums shifted lines of `x` into `y`; with `add`, adds to `y`.
 type Sums = unsafe fn(&[Shifted], *const f32, *mut f32, usize, bool);
 
-/// A set of instructions.
+/// An instruction set and its kernels.
 pub struct Isa {
-    /// Floats of a vector.
+    /// Floats per vector.
     pub lanes: usize,
-    /// Rows of a panel of `a`.
+    /// Rows per panel of `a`.
     pub rows: usize,
-    /// By rows and vectors, each less one: for panels, and for lines.
+    /// Kernels by rows - 1 and vectors - 1: for panels, and for lines.
     kernels: [[[Kernel; 2]; VECTORS]; ROWS],
-    turn: Turn,
+    transpose: Transpose,
     sums: Sums,
     level: Level,
 }
 
-/// How far a processor goes.
+/// Level of vector instructions.
 #[derive(Clone, Copy)]
 enum Level {
     Portable,
@@ -50,7 +51,7 @@ enum Level {
     Avx512,
 }
 
-/// Runs a loop with the widest vectors that this processor has. The operations are the same, so are the results.
+/// Runs a loop with the widest vectors of this processor. The operations are the same on each, and so are the results.
 pub fn widest(l: impl Loop) {
     Isa::best().run(l);
 }
@@ -78,13 +79,13 @@ macro_rules! kernels {
 }
 
 impl Isa {
-    /// The best that this processor has.
+    /// Returns the best instruction set of this processor.
     pub fn best() -> &'static Isa {
         static BEST: LazyLock<Isa> = LazyLock::new(|| Isa::available().remove(0));
         &BEST
     }
 
-    /// All that this processor has, the best first.
+    /// Returns all instruction sets of this processor, the best first.
     pub fn available() -> Vec<Isa> {
         let mut all = vec![];
         #[cfg(target_arch = "x86_64")]
@@ -95,7 +96,7 @@ impl Isa {
                     lanes: 16,
                     rows: 8,
                     kernels,
-                    turn: turn_avx,
+                    transpose: transpose_avx,
                     sums: sums_avx512,
                     level: Level::Avx512,
                 });
@@ -106,7 +107,7 @@ impl Isa {
                     lanes: 8,
                     rows: 4,
                     kernels,
-                    turn: turn_avx,
+                    transpose: transpose_avx,
                     sums: sums_avx2,
                     level: Level::Avx2,
                 });
@@ -116,14 +117,21 @@ impl Isa {
         all
     }
 
-    /// What every processor has.
+    /// Returns the instruction set of every processor.
     fn portable() -> Isa {
         let kernels = kernels!(portable, 1 2 3 4 4 4 4 4);
-        Isa { lanes: 4, rows: 4, kernels, turn: turn_portable, sums: sums_portable, level: Level::Portable }
+        Isa {
+            lanes: 4,
+            rows: 4,
+            kernels,
+            transpose: transpose_portable,
+            sums: sums_portable,
+            level: Level::Portable,
+        }
     }
 
-    /// `c = a · b` or `c += a · b` for panels of `rows` rows and `vectors` vectors, at rows `at.0..` and columns `at.1..` of a
-    /// tile.
+    /// Computes `c = a · b`, or `c += a · b` with `add`, for panels of `rows` rows and `vectors` vectors, at row `at.0` and column
+    /// `at.1` of a tile.
     ///
     /// # Panics
     /// When a panel or the tile is too small.
@@ -163,18 +171,18 @@ impl Isa {
 }
 
 impl Isa {
-    /// Eight lines of `k` terms, `line` apart, as `k` groups of eight that lie `width` apart.
+    /// Transposes eight lines of `k` terms, `line` apart, to `k` groups of eight, `width` apart.
     ///
     /// # Panics
     /// When a slice is too short.
     #[allow(unsafe_code)]
-    pub fn turn(&self, from: &[f32], line: usize, k: usize, to: &mut [f32], width: usize) {
+    pub fn transpose(&self, from: &[f32], line: usize, k: usize, to: &mut [f32], width: usize) {
         if k == 0 {
             return;
         }
         assert!(from.len() >= 7 * line + k && to.len() >= (k - 1) * width + 8, "a panel is too small");
         // SAFETY: the slices hold what is read and written (asserted above), and the processor has its instructions (`available`).
-        unsafe { (self.turn)(from.as_ptr(), line, k / 8, to.as_mut_ptr(), width) }
+        unsafe { (self.transpose)(from.as_ptr(), line, k / 8, to.as_mut_ptr(), width) }
         for t in k / 8 * 8..k {
             for i in 0..8 {
                 to[t * width + i] = from[i * line + t];
@@ -198,10 +206,10 @@ impl Isa {
         }
     }
 
-    /// `y[i] = Σ factor · x[shift + i]`, or what is added to `y`.
+    /// Computes `y[i] = Σ factor · x[shift + i]`; with `add`, the sum is added to `y`.
     ///
     /// # Panics
-    /// When `y` is no number of whole lines, or a line reaches beyond `x`.
+    /// When the length of `y` is not a multiple of [`LINE`], or a line exceeds `x`.
     #[allow(unsafe_code)]
     pub fn shifted_sums(&self, taps: &[Shifted], x: &[f32], y: &mut [f32], add: bool) {
         assert_eq!(y.len() % LINE, 0, "no whole lines");
@@ -213,7 +221,7 @@ impl Isa {
     }
 }
 
-/// Asks for the lines of the cache that hold `x`, which is read soon.
+/// Prefetches the cache lines of `x`.
 #[allow(unsafe_code)]
 pub fn prefetch(x: &[f32]) {
     #[cfg(target_arch = "x86_64")]
@@ -226,9 +234,9 @@ pub fn prefetch(x: &[f32]) {
 }
 
 /// # Safety
-/// As [`Isa::turn`] asserts.
+/// As [`Isa::transpose`] asserts.
 #[allow(unsafe_code)]
-unsafe fn turn_portable(from: *const f32, line: usize, blocks: usize, to: *mut f32, width: usize) {
+unsafe fn transpose_portable(from: *const f32, line: usize, blocks: usize, to: *mut f32, width: usize) {
     for t in 0..8 * blocks {
         for i in 0..8 {
             // SAFETY: within the slices, as the caller asserts.
@@ -238,18 +246,18 @@ unsafe fn turn_portable(from: *const f32, line: usize, blocks: usize, to: *mut f
 }
 
 /// # Safety
-/// As [`Isa::turn`] asserts.
+/// As [`Isa::transpose`] asserts.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 #[target_feature(enable = "avx")]
-unsafe fn turn_avx(from: *const f32, line: usize, blocks: usize, to: *mut f32, width: usize) {
+unsafe fn transpose_avx(from: *const f32, line: usize, blocks: usize, to: *mut f32, width: usize) {
     use std::arch::x86_64::*;
     for block in 0..blocks {
         // SAFETY: within the slices, as the caller asserts.
         unsafe {
             let from = from.add(8 * block);
             let x: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(from.add(i * line)));
-            // Pairs, then fours, then halves.
+            // Interleave pairs, then groups of four, then halves.
             let pair = |i: usize| (_mm256_unpacklo_ps(x[i], x[i + 1]), _mm256_unpackhi_ps(x[i], x[i + 1]));
             let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pair(0), pair(2), pair(4), pair(6));
             let four =
@@ -305,14 +313,14 @@ macro_rules! vector_kernel {
             unsafe {
                 for t in 0..k {
                     let from = if LINES { b.add(*offsets.add(t)) } else { b.add(t * $lanes * V) };
-                    let mut wide = [$zero(); V];
-                    for (j, wide) in wide.iter_mut().enumerate() {
-                        *wide = $load(from.add($lanes * j));
+                    let mut right = [$zero(); V];
+                    for (j, right) in right.iter_mut().enumerate() {
+                        *right = $load(from.add($lanes * j));
                     }
                     for (i, sum) in sum.iter_mut().enumerate() {
-                        let one = $splat(*a.add(i));
+                        let factor = $splat(*a.add(i));
                         for j in 0..V {
-                            sum[j] = $fma(one, wide[j], sum[j]);
+                            sum[j] = $fma(factor, right[j], sum[j]);
                         }
                     }
                     a = a.add(R);

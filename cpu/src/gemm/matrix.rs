@@ -1,28 +1,28 @@
-//! Matrices as products read them.
+//! Strided matrices with an operand transform.
 
-use dlbc_ops::prim::Transform as Take;
+use dlbc_ops::prim::Transform;
 
-/// A matrix within a slice: element `(i, j)` lies at `i·row + j·column`.
+/// A matrix in a slice. Element `(i, j)` has the index `i·row + j·column`.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
     /// The elements.
     pub data: &'a [f32],
-    /// Distance of rows.
+    /// Stride between rows.
     pub row: usize,
-    /// Distance of columns.
+    /// Stride between columns.
     pub column: usize,
-    /// What is read of each element.
-    pub part: Take,
+    /// Transform that is applied to each element.
+    pub transform: Transform,
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows of `row` elements, as they are.
+    /// Creates a row-major matrix with rows of `row` elements.
     pub fn rows(data: &'a [f32], row: usize) -> Matrix<'a> {
-        Matrix { data, row, column: 1, part: Take::Id }
+        Matrix { data, row, column: 1, transform: Transform::Id }
     }
 
-    /// The matrix transposed.
-    pub fn turned(self) -> Matrix<'a> {
+    /// Returns the transposed matrix.
+    pub fn transposed(self) -> Matrix<'a> {
         Matrix { row: self.column, column: self.row, ..self }
     }
 }

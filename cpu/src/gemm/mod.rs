@@ -1,8 +1,8 @@
 //! Matrix products of float32.
 //!
-//! `c = a · b` by blocks of terms that stay in the caches: a block of `a` is packed into panels of a few rows, a panel of `b`
-//! after the other into panels a few vectors wide, and a kernel multiplies panels. Operands are read where they lie, with any
-//! strides, so a weight needs no copy of its own for the adjoint. Source of the scheme: [goto2008].
+//! `c = a · b` is computed by blocks of terms that stay in the caches. A block of `a` is packed to panels of a few rows, a block of
+//! `b` to panels of a few vectors, and a kernel multiplies panels [goto2008]. Operands may have any strides, so a weight needs no
+//! separate copy for the adjoint.
 
 mod kernel;
 mod matrix;
@@ -20,36 +20,36 @@ pub use pack::copy;
 
 use super::parallel::{Tile, chunks, each, with_scratch};
 
-/// Terms of a block: a panel of `b` of so many stays in the first cache.
+/// Terms per block, such that a panel of `b` stays in the L1 cache.
 const TERMS: usize = 256;
 
-/// Rows of a block: so many of `a` stay in the second cache.
+/// Rows per block, such that a block of `a` stays in the L2 cache.
 const BLOCK: usize = 512;
 
-/// Columns of a block: so many of `b`, packed, stay in the second cache.
+/// Columns per block, such that a packed block of `b` stays in the L2 cache.
 const COLUMNS: usize = 4 * WIDEST;
 
-/// `c = a · b` for `a [m, k]`, `b [k, n]` and a tile `c [m, n]`. One thread; the order of the sums depends on `k` alone, so
-/// equal rows and columns give equal bits wherever they lie.
+/// Computes `c = a · b` for `a [m, k]`, `b [k, n]` and a tile `c [m, n]`, in one thread. The order of sums depends on `k` alone, so
+/// equal rows and columns give equal bits at any position.
 ///
 /// # Panics
-/// When an operand is larger than its slice, or one that was packed does not begin or end where panels do.
+/// When an operand is larger than its slice, or a packed one does not begin and end at panels.
 pub fn gemm<'a, 'b>(k: usize, c: &mut Tile<'_>, a: impl Into<Left<'a>>, b: impl Into<Right<'b>>) {
     product(Isa::best(), k, c, a.into(), b.into(), false);
 }
 
-/// `c += a · b`, else as [`gemm`].
+/// Computes `c += a · b`, otherwise like [`gemm`].
 ///
 /// # Panics
-/// As [`gemm`].
+/// Like [`gemm`].
 pub fn gemm_add<'a, 'b>(k: usize, c: &mut Tile<'_>, a: impl Into<Left<'a>>, b: impl Into<Right<'b>>) {
     product(Isa::best(), k, c, a.into(), b.into(), true);
 }
 
-/// `y[i] = Σ factor · x[shift + i]` over `taps`; with `add`, that is added to `y`.
+/// Computes `y[i] = Σ factor · x[shift + i]` over `taps`; with `add`, the sum is added to `y`.
 ///
 /// # Panics
-/// When `y` is no number of whole lines, or a line reaches beyond `x`.
+/// When the length of `y` is not a multiple of [`LINE`], or a line exceeds `x`.
 pub fn shifted_sums(taps: &[Shifted], x: &[f32], y: &mut [f32], add: bool) {
     Isa::best().shifted_sums(taps, x, y, add);
 }
@@ -57,20 +57,20 @@ pub fn shifted_sums(taps: &[Shifted], x: &[f32], y: &mut [f32], add: bool) {
 /// A left operand.
 #[derive(Clone, Copy)]
 pub enum Left<'a> {
-    /// In memory, packed for this product.
+    /// A matrix in memory, which the product packs.
     Strided(Matrix<'a>),
-    /// Packed before: the rows from one on, which is the first of a panel.
+    /// A packed operand, and the first row to read, which must begin a panel.
     Packed(Packed<'a>, usize),
 }
 
 /// A right operand.
 #[derive(Clone, Copy)]
 pub enum Right<'a> {
-    /// In memory, packed for this product.
+    /// A matrix in memory, which the product packs.
     Strided(Matrix<'a>),
-    /// Packed before: the columns from one on, the first of a block.
+    /// A packed operand, and the first column to read, which must begin a block.
     Packed(PackedColumns<'a>, usize),
-    /// Read where its rows lie.
+    /// Lines in memory, which are read without packing.
     Lines(Lines<'a>),
 }
 
@@ -86,41 +86,42 @@ impl<'a> From<Matrix<'a>> for Right<'a> {
     }
 }
 
-/// A left operand in panels, for products with several right ones.
+/// A packed left operand, for products with several right ones.
 #[derive(Clone, Copy)]
 pub struct Packed<'a> {
     data: &'a [f32],
-    /// Rows, to the end of the last panel.
+    /// Number of rows, rounded up to whole panels.
     rows: usize,
 }
 
 impl Packed<'_> {
-    /// Packs `a [m, k]` in the threads of the pool and lends it to `f`.
+    /// Packs `a [m, k]` in the threads of the pool and calls `f` with it.
     ///
     /// # Panics
     /// When `a` is larger than its slice.
     pub fn with<T>(a: Matrix<'_>, m: usize, k: usize, f: impl FnOnce(Packed<'_>) -> T) -> T {
         with_scratch(Packed::size(m, k), |data| {
             Packed::fill(a, m, data);
-            f(Packed::of(data, m))
+            f(Packed::from_panels(data, m))
         })
     }
 
-    /// Elements of `[m, k]` when packed.
+    /// Returns the packed size of `[m, k]`, in elements.
     pub fn size(m: usize, k: usize) -> usize {
         m.next_multiple_of(Isa::best().rows) * k
     }
 
-    /// Packs `m` rows of `k` terms, each as `value(row, term)` gives it, in the threads of the pool.
-    pub fn made(m: usize, k: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Vec<f32> {
+    /// Packs `m` rows of `k` terms `value(row, term)`, in the threads of the pool.
+    pub fn pack(m: usize, k: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Vec<f32> {
         let high = Isa::best().rows;
         let rows = m.next_multiple_of(high);
         let mut data = vec![0.0; rows * k];
         chunks(&mut data, rows * TERMS, |block, to| {
             let (from, terms) = (block * TERMS, to.len() / rows);
             for at in (0..m).step_by(high) {
-                let own = high.min(m - at);
-                for (t, to) in to[at * terms..][..own * terms].chunks_exact_mut(own).enumerate() {
+                let panel_rows = high.min(m - at);
+                let panel = &mut to[at * terms..][..panel_rows * terms];
+                for (t, to) in panel.chunks_exact_mut(panel_rows).enumerate() {
                     to.iter_mut().enumerate().for_each(|(i, to)| *to = value(at + i, from + t));
                 }
             }
@@ -128,7 +129,7 @@ impl Packed<'_> {
         data
     }
 
-    /// Packs `a [m, k]` into `data`, of [`Packed::size`], in the threads of the pool.
+    /// Packs `a [m, k]` into `data`, which has [`Packed::size`] elements, in the threads of the pool.
     pub fn fill(a: Matrix<'_>, m: usize, data: &mut [f32]) {
         let high = Isa::best().rows;
         let rows = m.next_multiple_of(high);
@@ -140,28 +141,28 @@ impl Packed<'_> {
         });
     }
 
-    /// The `m` rows that were packed into `data`.
-    pub fn of(data: &[f32], m: usize) -> Packed<'_> {
+    /// Wraps `data`, to which `m` rows were packed.
+    pub fn from_panels(data: &[f32], m: usize) -> Packed<'_> {
         Packed { data, rows: m.next_multiple_of(Isa::best().rows) }
     }
 
-    /// Rows of a panel: where a tile may begin.
+    /// Returns the number of rows per panel. Tiles begin at its multiples.
     pub fn step() -> usize {
         Isa::best().rows
     }
 }
 
-/// A right operand in panels, for products with several left ones.
+/// A packed right operand, for products with several left ones.
 #[derive(Clone, Copy)]
 pub struct PackedColumns<'a> {
     data: &'a [f32],
     columns: usize,
-    /// Columns, to the end of the last panel.
+    /// Number of columns, rounded up to whole panels.
     padded: usize,
 }
 
 impl PackedColumns<'_> {
-    /// Packs `b [k, n]` in the threads of the pool and lends it to `f`.
+    /// Packs `b [k, n]` in the threads of the pool and calls `f` with it.
     ///
     /// # Panics
     /// When `b` is larger than its slice.
@@ -169,18 +170,18 @@ impl PackedColumns<'_> {
         let lanes = Isa::best().lanes;
         let padded = n.next_multiple_of(lanes);
         with_scratch(padded * k, |data| {
-            let mut parts = vec![];
-            let mut left = &mut data[..];
+            let mut blocks = vec![];
+            let mut unpacked = &mut data[..];
             for from in (0..k).step_by(TERMS) {
                 let terms = TERMS.min(k - from);
                 for start in (0..n).step_by(COLUMNS) {
                     let columns = COLUMNS.min(n - start);
-                    let (to, later) = left.split_at_mut(columns.next_multiple_of(lanes) * terms);
-                    left = later;
-                    parts.push((to, (start, columns), (from, terms)));
+                    let (to, rest) = unpacked.split_at_mut(columns.next_multiple_of(lanes) * terms);
+                    unpacked = rest;
+                    blocks.push((to, (start, columns), (from, terms)));
                 }
             }
-            each(parts, |(to, columns, terms)| {
+            each(blocks, |(to, columns, terms)| {
                 let panels = widths(columns.1, lanes).map(|(column, vectors)| (column, vectors * lanes));
                 pack::columns(b, columns, terms, panels, to);
             });
@@ -205,7 +206,7 @@ fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add
             0
         }
     };
-    let wide = match b {
+    let right_columns = match b {
         Right::Strided(_) => COLUMNS.min(n.next_multiple_of(isa.lanes)),
         Right::Lines(_) => 0,
         Right::Packed(b, first) => {
@@ -214,10 +215,10 @@ fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add
             0
         }
     };
-    // A panel begins at a line of the cache.
-    with_scratch(terms * (block + wide) + ROWS * WIDEST + 16, |scratch| {
+    // Panels are aligned to cache lines.
+    with_scratch(terms * (block + right_columns) + ROWS * WIDEST + 16, |scratch| {
         let offset = scratch.as_ptr().align_offset(64).min(16);
-        let (packed_b, rest) = scratch[offset..].split_at_mut(terms * wide);
+        let (packed_b, rest) = scratch[offset..].split_at_mut(terms * right_columns);
         let (packed_a, edge) = rest.split_at_mut(terms * block);
         for from in (0..k).step_by(TERMS) {
             let terms = TERMS.min(k - from);
@@ -271,7 +272,7 @@ fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add
     });
 }
 
-/// Brings rows of a panel that reaches beyond the tile to their place.
+/// Copies the rows of a panel that exceeds the tile.
 fn finish<'e>(
     c: &mut Tile<'_>,
     (row, column): (usize, usize),
@@ -289,19 +290,20 @@ fn finish<'e>(
     }
 }
 
-/// Panels of `n` columns: `(first column, vectors)`, as wide as can be and none of one vector where two of two will do.
+/// Divides `n` columns into panels `(first column, vectors)`, as wide as possible, but two panels of two vectors instead of three
+/// and one.
 fn widths(n: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
-    let all = n.div_ceil(lanes);
-    let mut done = 0;
+    let vectors_total = n.div_ceil(lanes);
+    let mut assigned = 0;
     std::iter::from_fn(move || {
-        let left = all - done;
+        let left = vectors_total - assigned;
         let vectors = match left {
             0 => return None,
             4 => 2,
             _ => left.min(VECTORS),
         };
-        let column = done * lanes;
-        done += vectors;
+        let column = assigned * lanes;
+        assigned += vectors;
         Some((column, vectors))
     })
 }

@@ -1,15 +1,15 @@
-//! Panels: operands in the order in which the kernel reads them.
+//! Packing of operands to panels, the order in which kernels read them.
 
 use dlbc_ops::prim::Transform;
 
 use super::kernel::{Isa, prefetch};
 use super::matrix::Matrix;
-use crate::weights::part_of;
+use crate::weights::transformed;
 
-/// Lines that are asked for before they are read.
+/// Number of lines to prefetch ahead.
 const AHEAD: usize = 8;
 
-/// Rows `first..first + rows` of `a`, terms `from..from + k`, as `[k][rows]`.
+/// Packs rows `first..first + rows` of `a`, terms `from..from + k`, as `[k][rows]`.
 pub fn rows(a: Matrix<'_>, first: usize, rows: usize, from: usize, k: usize, to: &mut [f32]) {
     let to = &mut to[..k * rows];
     let start = first * a.row + from * a.column;
@@ -25,27 +25,27 @@ pub fn rows(a: Matrix<'_>, first: usize, rows: usize, from: usize, k: usize, to:
             to.copy_from_slice(&a.data[start + i * a.column..][..rows]);
         }
     } else if a.column == 1 && rows == 8 {
-        Isa::best().turn(&a.data[start..], a.row, k, to, 8);
+        Isa::best().transpose(&a.data[start..], a.row, k, to, 8);
     } else {
         for i in 0..rows {
             let line = a.data[start + i * a.row..].iter().step_by(a.column.max(1));
             to[i..].iter_mut().step_by(rows).zip(line).for_each(|(to, v)| *to = *v);
         }
     }
-    take(a.part, to);
+    transform(a.transform, to);
 }
 
-/// Takes the part of packed values.
-fn take(part: Transform, to: &mut [f32]) {
-    match part {
+/// Applies an operand transform to packed values.
+fn transform(transform: Transform, values: &mut [f32]) {
+    match transform {
         Transform::Id => {}
-        Transform::Abs => to.iter_mut().for_each(|v| *v = v.abs()),
-        part => to.iter_mut().for_each(|v| *v = part_of(part, *v)),
+        Transform::Abs => values.iter_mut().for_each(|v| *v = v.abs()),
+        transform => values.iter_mut().for_each(|v| *v = transformed(transform, *v)),
     }
 }
 
-/// Columns `first..first + columns` of `b`, terms `from..from + k`, as panels `[k][width]` one after the other; `panels` gives
-/// the first column and the width of each, and what reaches beyond the columns is 0.
+/// Packs columns `first..first + columns` of `b`, terms `from..from + k`, as panels `[k][width]`, one after another. `panels` has
+/// the first column and the width of each; elements beyond the columns are 0.
 pub fn columns(
     b: Matrix<'_>,
     (first, columns): (usize, usize),
@@ -55,54 +55,54 @@ pub fn columns(
 ) {
     let start = from * b.row + first * b.column;
     if b.column == 1 {
-        // Line by line, over all panels: the lines are read as they lie in memory.
+        // Line by line over all panels, so that lines are read in memory order.
         for t in 0..k {
             let line = &b.data[start + t * b.row..][..columns];
-            // Lines far apart are no stream that the processor sees coming.
+            // The hardware prefetcher does not recognise lines that are far apart.
             if t + AHEAD < k {
                 prefetch(&b.data[start + (t + AHEAD) * b.row..][..columns]);
             }
             spread(line, t, k, panels.clone(), to);
         }
         let width: usize = panels.map(|(_, width)| width).sum();
-        take(b.part, &mut to[..k * width]);
+        transform(b.transform, &mut to[..k * width]);
         return;
     }
     let inside = |at: usize, width: usize| width.min(columns - at);
     for (at, width) in panels {
-        let own = inside(at, width);
+        let existing = inside(at, width);
         let to = &mut to[at * k..][..k * width];
-        let mut done = 0;
+        let mut packed = 0;
         if b.row == 1 {
-            while done + 8 <= own {
-                let lines = &b.data[start + (at + done) * b.column..];
-                Isa::best().turn(lines, b.column, k, &mut to[done..], width);
-                done += 8;
+            while packed + 8 <= existing {
+                let lines = &b.data[start + (at + packed) * b.column..];
+                Isa::best().transpose(lines, b.column, k, &mut to[packed..], width);
+                packed += 8;
             }
         }
-        for j in done..width {
-            if j < own {
+        for j in packed..width {
+            if j < existing {
                 let line = b.data[start + (at + j) * b.column..].iter().step_by(b.row.max(1));
                 to[j..].iter_mut().step_by(width).zip(line).for_each(|(to, v)| *to = *v);
             } else {
                 to[j..].iter_mut().step_by(width).for_each(|to| *to = 0.0);
             }
         }
-        take(b.part, to);
+        transform(b.transform, to);
     }
 }
 
-/// Puts term `t` of `k`, a value for each column, to its places in the panels.
+/// Writes term `t` of `k`, a value per column, to the panels.
 fn spread(line: &[f32], t: usize, k: usize, panels: impl Iterator<Item = (usize, usize)>, to: &mut [f32]) {
     for (at, width) in panels {
-        let own = width.min(line.len() - at);
+        let existing = width.min(line.len() - at);
         let to = &mut to[at * k + t * width..][..width];
-        copy(&line[at..at + own], &mut to[..own]);
-        to[own..].fill(0.0);
+        copy(&line[at..at + existing], &mut to[..existing]);
+        to[existing..].fill(0.0);
     }
 }
 
-/// A copy by vectors of sixteen: a call of the library's is dearer than such a few.
+/// Copies by vectors of sixteen elements. For short slices that is cheaper than a call of `memcpy`.
 pub fn copy(from: &[f32], to: &mut [f32]) {
     let ((to, rest_to), (from, rest)) = (to.as_chunks_mut::<16>(), from.as_chunks::<16>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);

@@ -6,12 +6,12 @@ fn values(n: usize, seed: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect()
 }
 
-fn check(isa: &Isa, [m, k, n]: [usize; 3], turned: [bool; 2]) {
+fn check(isa: &Isa, [m, k, n]: [usize; 3], transposed: [bool; 2]) {
     let (a, b) = (values(m * k, 1), values(k * n, 2));
-    let of = |data, rows: usize, columns: usize, turned: bool| {
-        if turned { Matrix::rows(data, rows).turned() } else { Matrix::rows(data, columns) }
+    let matrix = |data, rows: usize, columns: usize, transposed: bool| {
+        if transposed { Matrix::rows(data, rows).transposed() } else { Matrix::rows(data, columns) }
     };
-    let (ma, mb) = (of(&a, m, k, turned[0]), of(&b, k, n, turned[1]));
+    let (ma, mb) = (matrix(&a, m, k, transposed[0]), matrix(&b, k, n, transposed[1]));
     let mut y = values(m * n, 3);
     let before = y.clone();
     for add in [false, true] {
@@ -23,7 +23,7 @@ fn check(isa: &Isa, [m, k, n]: [usize; 3], turned: [bool; 2]) {
                 let expected = if add { 2.0 * sum } else { sum };
                 let size: f64 = (0..k).map(|t| (at(ma, i, t) * at(mb, t, j)).abs()).sum();
                 let error = (f64::from(y[i * n + j]) - expected).abs();
-                assert!(error <= 4e-6 * size.max(1e-3), "{m}x{k}x{n} {turned:?} at {i}, {j}: {error:e}");
+                assert!(error <= 4e-6 * size.max(1e-3), "{m}x{k}x{n} {transposed:?} at {i}, {j}: {error:e}");
             }
         }
     }
@@ -38,14 +38,14 @@ fn check(isa: &Isa, [m, k, n]: [usize; 3], turned: [bool; 2]) {
             }
         });
         product(isa, k, &mut Tile::whole(&mut y, m, n), Left::Strided(ma), Right::Strided(mb), false);
-        assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: rows packed before");
+        assert_eq!(y, z, "{m}x{k}x{n} {transposed:?}: rows packed before");
         PackedColumns::with(mb, k, n, |b| gemm(k, &mut Tile::whole(&mut z, m, n), ma, Right::Packed(b, 0)));
-        assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: columns packed before");
-        let made = Packed::made(m, k, |i, t| ma.data[i * ma.row + t * ma.column]);
-        gemm(k, &mut Tile::whole(&mut z, m, n), Left::Packed(Packed::of(&made, m), 0), mb);
-        assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: rows made");
+        assert_eq!(y, z, "{m}x{k}x{n} {transposed:?}: columns packed before");
+        let packed = Packed::pack(m, k, |i, t| ma.data[i * ma.row + t * ma.column]);
+        gemm(k, &mut Tile::whole(&mut z, m, n), Left::Packed(Packed::from_panels(&packed, m), 0), mb);
+        assert_eq!(y, z, "{m}x{k}x{n} {transposed:?}: rows made");
     }
-    // Every row of the right operand at a place of its own.
+    // Rows of the right operand in reverse order, with gaps.
     let line = n.next_multiple_of(Lines::VECTOR) + 3;
     let offsets: Vec<usize> = (0..k).map(|t| (k - 1 - t) * line).collect();
     let mut data = vec![0.0; k * line];
@@ -57,7 +57,7 @@ fn check(isa: &Isa, [m, k, n]: [usize; 3], turned: [bool; 2]) {
     product(isa, k, &mut Tile::whole(&mut y, m, n), Left::Strided(ma), Right::Strided(mb), false);
     let lines = Right::Lines(Lines::new(&data, &offsets));
     product(isa, k, &mut Tile::whole(&mut z, m, n), Left::Strided(ma), lines, false);
-    assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: lines");
+    assert_eq!(y, z, "{m}x{k}x{n} {transposed:?}: lines");
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn agrees_with_float64() {
             for k in [1, 5, 8, 19, 256, 300] {
                 for n in [1, 15, 16, 17, 33, 48, 49, 65] {
                     if m < 600 || (k == 19 && n == 33) {
-                        for turned in [[false, false], [true, false], [false, true], [true, true]] {
-                            check(isa, [m, k, n], turned);
+                        for transposed in [[false, false], [true, false], [false, true], [true, true]] {
+                            check(isa, [m, k, n], transposed);
                         }
                     }
                 }
@@ -95,7 +95,7 @@ fn shifted_lines_add_up() {
 }
 
 #[test]
-fn an_element_does_not_depend_on_where_it_lies() {
+fn the_bits_of_an_element_do_not_depend_on_its_position() {
     let (m, k, n) = (19, 300, 70);
     let (row, column) = (values(k, 4), values(k, 5));
     let a: Vec<f32> = row.repeat(m);
@@ -107,15 +107,16 @@ fn an_element_does_not_depend_on_where_it_lies() {
 }
 
 #[test]
-fn parts_are_taken_while_packing() {
+fn transforms_are_applied_while_packing() {
     let (m, k, n) = (9, 20, 21);
     let (a, b) = (values(m * k, 6), values(k * n, 7));
-    let take = |part, v: &[f32]| v.iter().map(|v| crate::weights::part_of(part, *v)).collect::<Vec<_>>();
-    for part in [Transform::Abs, Transform::Pos, Transform::Neg] {
-        let (taken_a, taken_b) = (take(part, &a), take(part, &b));
+    let apply = |f, v: &[f32]| v.iter().map(|v| crate::weights::transformed(f, *v)).collect::<Vec<_>>();
+    for transform in [Transform::Abs, Transform::Pos, Transform::Neg] {
+        let (a_values, b_values) = (apply(transform, &a), apply(transform, &b));
         let (mut y, mut z) = (vec![0.0; m * n], vec![0.0; m * n]);
-        gemm(k, &mut Tile::whole(&mut y, m, n), Matrix::rows(&taken_a, k), Matrix::rows(&taken_b, n));
-        let (a, b) = (Matrix { part, ..Matrix::rows(&a, k) }, Matrix { part, ..Matrix::rows(&b, n) });
+        gemm(k, &mut Tile::whole(&mut y, m, n), Matrix::rows(&a_values, k), Matrix::rows(&b_values, n));
+        let (a, b) =
+            (Matrix { transform, ..Matrix::rows(&a, k) }, Matrix { transform, ..Matrix::rows(&b, n) });
         gemm(k, &mut Tile::whole(&mut z, m, n), a, b);
         assert_eq!(y, z);
     }
@@ -124,7 +125,7 @@ fn parts_are_taken_while_packing() {
 #[test]
 fn no_terms_make_zeros() {
     let mut y = vec![1.0; 6];
-    let none = Matrix::rows(&[], 0);
-    gemm(0, &mut Tile::whole(&mut y, 2, 3), none, none);
+    let empty = Matrix::rows(&[], 0);
+    gemm(0, &mut Tile::whole(&mut y, 2, 3), empty, empty);
     assert_eq!(y, [0.0; 6]);
 }

@@ -1,10 +1,11 @@
-//! Attention and the relevance that it gives back.
+//! Attention and the distribution of its relevance.
 
 use dlbc_ops::graph::Value;
 use dlbc_ops::prim::{Attention, AttentionGeometry, AttentionPart, AttentionShare};
 
 use super::contract::*;
 use crate::attention::{self, Share};
+use crate::wiring::WiredShare;
 
 impl CpuPrimitive for Attention {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
@@ -21,7 +22,7 @@ impl CpuPrimitive for AttentionShare {
 }
 
 impl Wiring<'_> {
-    /// The sizes of an attention of `[q, k, v]`.
+    /// Returns the shape of an attention over `[q, k, v]`.
     fn attention(
         &self,
         geometry: AttentionGeometry,
@@ -41,26 +42,27 @@ impl Wiring<'_> {
         }
     }
 
-    /// One part of an attention's relevance. The parts of the same relevance are made together, by the first that is asked for.
+    /// Adds one output of an attention's relevance. Outputs of the same relevance share an operator, which the first of them adds.
     fn share(
         &mut self,
         name: &str,
         op: Share,
         operands: &[Value],
-        of: AttentionPart,
+        part: AttentionPart,
     ) -> TractResult<OutletId> {
-        let same = |(made, on, _): &&(Share, Vec<Value>, TVec<OutletId>)| *made == op && on == operands;
-        let parts = match self.shares.iter().find(same) {
-            Some((_, _, parts)) => parts.clone(),
+        let same = |share: &&WiredShare| share.op == op && share.operands == operands;
+        let outlets = match self.shares.iter().find(same) {
+            Some(share) => share.outlets.clone(),
             None => {
                 let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
                 let name = self.unique(name);
-                let parts = self.model.wire_node(name, op.clone(), &inputs)?;
-                self.shares.push((op, operands.to_vec(), parts.clone()));
-                parts
+                let outlets = self.model.wire_node(name, op.clone(), &inputs)?;
+                let operands = operands.to_vec();
+                self.shares.push(WiredShare { op, operands, outlets: outlets.clone() });
+                outlets
             }
         };
-        Ok(parts[match of {
+        Ok(outlets[match part {
             AttentionPart::Query => 0,
             AttentionPart::Key => 1,
             AttentionPart::Value => 2,

@@ -38,13 +38,13 @@ impl CpuPrimitive for Binary {
     }
 }
 
-/// `f` of operands that broadcast.
+/// Applies `f` to operands that broadcast.
 fn broadcast(x: &Operands<'_>, f: fn(f32, f32) -> f32) -> TractResult<Option<Tensor>> {
     let Some(v) = x.floats()? else { return Ok(None) };
     x.result(|y| loops::broadcast(v[0], x.shape(0), v[1], x.shape(1), x.dims, f, y))
 }
 
-/// Comparison of operands that each have the result's shape or one element.
+/// Compares operands that each have the shape of the result or a single element.
 fn compare(x: &Operands<'_>, f: impl Fn(f32, f32) -> bool + Sync) -> TractResult<Option<Tensor>> {
     if !(x.are_whole_or_single() && x.is_float(0) && x.is_float(1)) {
         return Ok(None);

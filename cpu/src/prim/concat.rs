@@ -5,13 +5,13 @@ use tract_onnx::tract_core::ops;
 
 use super::contract::*;
 
-/// Operands of one concatenation in the engine; more are concatenated in groups.
+/// Maximum number of operands of a concatenation in tract; more are concatenated in groups.
 const MANY_PARTS: usize = 64;
 
 impl CpuPrimitive for Concat {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
         let mut parts = at.inputs(w);
-        // The engine orders nodes in a time quadratic in a node's operands.
+        // tract orders nodes in time quadratic in the number of a node's operands.
         for level in 0.. {
             if parts.len() <= MANY_PARTS {
                 break;

@@ -1,4 +1,4 @@
-//! The contract that primitives fulfil on the CPU, and the names with which their files begin.
+//! The trait that implements a primitive on the CPU, and the names that every primitive's file imports.
 
 use dlbc_ops::graph::Value;
 pub(super) use tract_onnx::tract_core::internal::*;
@@ -6,41 +6,41 @@ pub(super) use tract_onnx::tract_core::internal::*;
 pub(super) use crate::operands::Operands;
 pub(super) use crate::wiring::Wiring;
 
-/// A primitive in the engine. All of it is optional: a primitive of which nothing is said here runs on the reference kernel.
+/// Implementation of a primitive. Both methods are optional; a primitive without either runs on the reference kernel.
 pub trait CpuPrimitive {
-    /// Adds the node as operators of the engine or of this crate; `None` leaves it to a kernel.
+    /// Adds operators of tract or of this crate for the node; `None` leaves it to a `Kernel`.
     fn wire(&self, _w: &mut Wiring<'_>, _at: &At) -> TractResult<Option<OutletId>> {
         Ok(None)
     }
 
-    /// The result by loops in float32; `None` leaves it to the reference kernel.
+    /// Computes the result by float32 loops; `None` leaves it to the reference kernel.
     fn fast(&self, _x: &Operands<'_>) -> TractResult<Option<Tensor>> {
         Ok(None)
     }
 }
 
-/// The node being wired.
+/// The node that is added to the model.
 pub struct At {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// Its result.
+    /// Result of the node.
     pub v: Value,
-    /// Its operands.
+    /// Operands of the node.
     pub operands: Vec<Value>,
 }
 
 impl At {
-    /// Operand `i` in the model.
+    /// Returns operand `i` in the model.
     pub fn input(&self, w: &Wiring<'_>, i: usize) -> OutletId {
         w.values[&self.operands[i]]
     }
 
-    /// All operands in the model.
+    /// Returns all operands in the model.
     pub fn inputs(&self, w: &Wiring<'_>) -> Vec<OutletId> {
         self.operands.iter().map(|o| w.values[o]).collect()
     }
 
-    /// Whether all operands are floats.
+    /// Returns whether all operands are floats.
     pub fn floats(&self, w: &Wiring<'_>) -> bool {
         self.operands.iter().all(|o| w.graph.ty(*o).dtype.is_float())
     }

@@ -1,4 +1,4 @@
-//! Convolutions whose weight is computed.
+//! Convolutions with a computed weight.
 
 use dlbc_ops::graph::Value;
 use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform, Window};
@@ -10,8 +10,8 @@ use crate::fold::Fold;
 
 impl CpuPrimitive for Conv {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
-        let weight = w.part(at.operands[1], self.w)?;
-        let bias = at.operands.get(2).map(|b| w.part(*b, Transform::Id)).transpose()?;
+        let weight = w.transformed(at.operands[1], self.w)?;
+        let bias = at.operands.get(2).map(|b| w.transformed(*b, Transform::Id)).transpose()?;
         let x = at.input(w, 0);
         let (input, output) = (w.dims(at.operands[0])[2..].to_vec(), w.dims(at.v)[2..].to_vec());
         let window = &self.geometry.window;
@@ -55,31 +55,32 @@ impl Wiring<'_> {
         self.wire(name, op, &[x, weight, bias])
     }
 
-    /// The adjoint of a convolution whose weight is not a constant: a matrix product into windows that a fold adds up.
+    /// Adds the adjoint of a convolution with a computed weight: a matrix product to windows, and their summation.
     fn conv_transpose(
         &mut self,
         name: &str,
         v: Value,
         operands: &[Value],
         geometry: &ConvGeometry,
-        part: Transform,
+        transform: Transform,
     ) -> TractResult<OutletId> {
         let s = self.values[&operands[0]];
-        let (from, to) = (self.dims(operands[0]), self.dims(v));
+        let (s_dims, dims) = (self.dims(operands[0]), self.dims(v));
         let w = &geometry.window;
         // s [n, o, …] → [n, g, o/g, positions]; w [o, c/g, …] → [g, o/g, c/g·taps]; product [n, g, c/g·taps, positions].
         let groups = geometry.groups;
         let weight_dims = self.dims(operands[1]);
         let (o, q) = (weight_dims[0] / groups, weight_dims[1..].iter().product::<usize>());
-        let positions: usize = from[2..].iter().product();
-        let weight = self.part(operands[1], part)?;
-        let dims = |d: &[usize]| d.iter().map(ToDim::to_dim).collect::<TVec<_>>();
-        let weight = self.reshape(&format!("{name}.matrix"), weight, weight_dims, dims(&[groups, o, q]))?;
+        let positions: usize = s_dims[2..].iter().product();
+        let weight = self.transformed(operands[1], transform)?;
+        let tract_dims = |d: &[usize]| d.iter().map(ToDim::to_dim).collect::<TVec<_>>();
+        let weight_shape = tract_dims(&[groups, o, q]);
+        let weight = self.reshape(&format!("{name}.matrix"), weight, weight_dims, weight_shape)?;
         let s = self.reshape(
             &format!("{name}.columns"),
             s,
-            from.clone(),
-            dims(&[from[0], groups, o, positions]),
+            s_dims.clone(),
+            tract_dims(&[s_dims[0], groups, o, positions]),
         )?;
         let op = ops::einsum::EinSum {
             axes: "goq,ngop->ngqp".parse()?,
@@ -87,12 +88,12 @@ impl Wiring<'_> {
             q_params: None,
         };
         let columns = self.wire(&format!("{name}.product"), op, &[weight, s])?;
-        let fold = Fold { taps: Taps::new(w.clone(), &to[2..], &from[2..]), to };
+        let fold = Fold { taps: Taps::new(w.clone(), &dims[2..], &s_dims[2..]), dims };
         self.wire(name, fold, &[columns])
     }
 }
 
-/// The windows of a convolution of so many channels, to so many.
+/// Converts a window to tract's description; `channels` are those of the input and of the output.
 fn spec(window: &Window, after: &[i64], channels: (usize, usize)) -> ops::cnn::PoolSpec {
     let after = after.iter().map(|a| usize::try_from(*a).unwrap_or(0)).collect();
     ops::cnn::PoolSpec {

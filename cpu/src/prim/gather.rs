@@ -1,10 +1,10 @@
-//! Look-up by index and its adjoint.
+//! Gathering by index and its adjoint.
 
 use dlbc_ops::prim::{Gather, ScatterAdd};
 use dlbc_ops::tensor::DType;
 
 use super::contract::*;
-use crate::indexing::{Indexing, Way};
+use crate::indexing::{IndexOp, Indexing};
 use crate::lookup::Lookup;
 
 impl CpuPrimitive for Gather {
@@ -17,7 +17,8 @@ impl CpuPrimitive for Gather {
             return w.wire(&at.name, lookup, &[at.input(w, 1)]).map(Some);
         }
         let dim = w.dims(at.operands[0])[self.axis];
-        let op = Indexing { title: title(w, at), way: Way::Gather, axis: self.axis, dim, dims: w.dims(at.v) };
+        let dims = w.dims(at.v);
+        let op = Indexing { title: title(w, at), op: IndexOp::Gather, axis: self.axis, dim, dims };
         w.wire(&at.name, op, &at.inputs(w)).map(Some)
     }
 }
@@ -29,18 +30,18 @@ impl CpuPrimitive for ScatterAdd {
         }
         let dims = w.dims(at.v);
         let dim = dims[self.axis];
-        let op = Indexing { title: title(w, at), way: Way::ScatterAdd, axis: self.axis, dim, dims };
+        let op = Indexing { title: title(w, at), op: IndexOp::ScatterAdd, axis: self.axis, dim, dims };
         w.wire(&at.name, op, &at.inputs(w)).map(Some)
     }
 }
 
-/// The model's name of the node, which a message is looked up by.
+/// Returns the name of the node in the model, for messages.
 fn title(w: &Wiring<'_>, at: &At) -> String {
     let origin = w.graph.node(at.v.node).origin.nodes.first();
     origin.map_or(&at.name, |(node, _)| node).clone()
 }
 
-/// Whether the elements that move are float32.
+/// Returns whether the elements that move are float32.
 fn moves_floats(w: &Wiring<'_>, at: &At) -> bool {
     at.operands.first().is_some_and(|v| w.graph.ty(*v).dtype == DType::F32)
 }

@@ -8,7 +8,7 @@ use super::contract::*;
 
 impl CpuPrimitive for MatMul {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
-        let inputs = [w.part(at.operands[0], self.a)?, w.part(at.operands[1], self.b)?];
+        let inputs = [w.transformed(at.operands[0], self.a)?, w.transformed(at.operands[1], self.b)?];
         let unique = w.unique(&at.name);
         let inputs = wire_rank_broadcast(unique, &mut w.model, &inputs)?;
         let rank = w.model.outlet_fact(inputs[0])?.rank();

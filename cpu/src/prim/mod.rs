@@ -1,4 +1,4 @@
-//! Primitives in the engine: operators of it or of this crate, and loops in float32. One primitive a file, with its adjoint.
+//! Implementations of the primitives by operators and float32 loops; one file per primitive and its adjoint.
 
 // `mod` lines and the table of primitives are generated: `DLBC_UPDATE_TABLES=1 cargo test --workspace --test architecture`.
 mod attention;
@@ -36,7 +36,7 @@ impl CpuPrimitive for prim::NonZero {}
 impl CpuPrimitive for prim::Overwrite {}
 impl CpuPrimitive for prim::TopK {}
 
-/// A primitive's part in the engine; `None` for inputs and constants, which compute nothing.
+/// Returns the implementation of a primitive; `None` for inputs and constants, which compute nothing.
 pub fn implementation(prim: &Prim) -> Option<&dyn CpuPrimitive> {
     Some(match prim {
         Prim::Input | Prim::Const(_) => return None,

@@ -1,4 +1,4 @@
-//! Other shapes of the same elements.
+//! Reshapes.
 
 use dlbc_ops::prim::Reshape;
 
@@ -12,7 +12,7 @@ impl CpuPrimitive for Reshape {
 }
 
 impl Wiring<'_> {
-    /// `x` under other dimensions.
+    /// Adds a reshape of `x`.
     pub(super) fn reshape(
         &mut self,
         name: &str,
@@ -21,7 +21,7 @@ impl Wiring<'_> {
         to: TVec<TDim>,
     ) -> TractResult<OutletId> {
         let from: TVec<TDim> = from.into_iter().map(|d| ToDim::to_dim(&d)).collect();
-        // Common leading and trailing axes stay out of it, so that tract can move the change around.
+        // Common leading and trailing axes are left out, so that tract can move the reshape around.
         let lead = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
         let limit = from.len().min(to.len()) - lead;
         let tail = from.iter().rev().zip(to.iter().rev()).take(limit).take_while(|(a, b)| a == b).count();

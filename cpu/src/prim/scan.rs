@@ -1,4 +1,4 @@
-//! A recurrence over time.
+//! Recurrences over time.
 
 use dlbc_ops::graph::Value;
 use dlbc_ops::prim::Scan;
@@ -9,8 +9,8 @@ use crate::scan::Recurrence;
 
 impl CpuPrimitive for Scan {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
-        let taken = 1 + self.sequences;
-        let constant = |(k, o): (usize, &Value)| if k < taken { None } else { w.constant(*o) };
+        let first_capture = 1 + self.sequences;
+        let constant = |(k, o): (usize, &Value)| if k < first_capture { None } else { w.constant(*o) };
         let constants: Vec<Option<Constant>> = at.operands.iter().enumerate().map(constant).collect();
         let computed = at.operands.iter().zip(&constants).filter(|(_, c)| c.is_none());
         let inputs: Vec<OutletId> = computed.map(|(o, _)| w.values[o]).collect();

@@ -1,4 +1,4 @@
-//! Choice by element.
+//! Elementwise selection.
 
 use dlbc_ops::prim::Select;
 

@@ -12,15 +12,15 @@ impl CpuPrimitive for Transpose {
 
 impl Wiring<'_> {
     fn transpose(&mut self, name: &str, x: OutletId, perm: &[usize]) -> TractResult<OutletId> {
-        // Axis by axis: `order` is where each axis of the result stands now.
+        // Move one axis at a time; `order` is the current order of the operand's axes.
         let mut order: Vec<usize> = (0..perm.len()).collect();
         let mut y = x;
-        for (to, axis) in perm.iter().enumerate() {
-            let from = order.iter().position(|a| a == axis).unwrap_or(to);
-            if from != to {
-                let moved = order.remove(from);
-                order.insert(to, moved);
-                y = self.wire(&format!("{name}.move.{to}"), AxisOp::Move(from, to), &[y])?;
+        for (target, axis) in perm.iter().enumerate() {
+            let current = order.iter().position(|a| a == axis).unwrap_or(target);
+            if current != target {
+                let moved = order.remove(current);
+                order.insert(target, moved);
+                y = self.wire(&format!("{name}.move.{target}"), AxisOp::Move(current, target), &[y])?;
             }
         }
         Ok(y)

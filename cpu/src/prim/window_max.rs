@@ -1,4 +1,4 @@
-//! Maxima of windows and the shares of their relevance.
+//! Maxima of windows and the distribution of their relevance.
 
 use dlbc_ops::prim::{WindowMax, WindowMaxShare};
 

@@ -1,4 +1,4 @@
-//! Sums of windows and their adjoint.
+//! Sums of windows and the adjoint.
 
 use dlbc_ops::prim::{WindowSum, WindowSumTranspose};
 

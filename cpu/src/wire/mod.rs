@@ -1,6 +1,6 @@
-//! Stage → tract model, primitive by primitive.
+//! Construction of the tract model of a stage, node by node.
 //!
-//! A primitive says in its file which operators it becomes, and is a [`Kernel`] where it does not; products with a constant are
+//! The file of a primitive chooses its operators; a primitive without any becomes a [`Kernel`]. Products with a constant become
 //! operators of this crate (`product.rs`).
 
 mod product;
@@ -21,54 +21,61 @@ use super::products;
 use super::weights::{Cache, datum};
 use super::wiring::Wiring;
 
-/// Builds the model of a stage; also returns the inputs that are no inputs of the model, since products read them in place,
-/// where that is allowed.
+/// Permission for products to read matrices that are inputs of a stage from the caller's tensors.
+#[derive(Clone, Copy, PartialEq)]
+pub enum BorrowInputs {
+    Allowed,
+    Forbidden,
+}
+
+/// Builds the model of a stage. Also returns the borrowed inputs, which are not inputs of the model.
 pub fn model(
     graph: &Graph<Prim>,
     stage: &Stage,
     cache: &mut Cache,
-    in_place: bool,
+    inputs: BorrowInputs,
 ) -> TractResult<(TypedModel, Vec<Value>)> {
-    let chains = products::find(graph, stage, in_place);
+    let chains = products::find(graph, stage, inputs);
     let expressions = pointwise::find(graph, stage, &chains);
-    let given: Vec<Value> = stage.inputs.iter().filter(|v| chains.given.contains(&v.node)).copied().collect();
+    let borrowed: Vec<Value> =
+        stage.inputs.iter().filter(|v| chains.borrowed.contains(&v.node)).copied().collect();
     let (model, values) = (TypedModel::default(), HashMap::new());
-    let mut w = Wiring { graph, cache, model, values, shares: vec![], given };
-    for v in stage.inputs.iter().filter(|v| !chains.given.contains(&v.node)) {
+    let mut w = Wiring { graph, cache, model, values, shares: vec![], borrowed };
+    for v in stage.inputs.iter().filter(|v| !chains.borrowed.contains(&v.node)) {
         let fact = datum(graph.ty(*v).dtype).fact(w.dims(*v));
         let outlet = w.model.add_source(w.name(*v), fact)?;
         w.values.insert(*v, outlet);
     }
     let tensors = constants(graph, stage, &chains);
     for id in &stage.nodes {
-        let within = chains.inner.contains(id) || expressions.within(*id);
-        let elsewhere = matches!(graph.op(*id), Prim::Const(_)) && !tensors.contains(id);
-        if matches!(graph.op(*id), Prim::Input) || within || elsewhere {
+        let is_fused = chains.inner.contains(id) || expressions.is_inner(*id);
+        let is_unused = matches!(graph.op(*id), Prim::Const(_)) && !tensors.contains(id);
+        if matches!(graph.op(*id), Prim::Input) || is_fused || is_unused {
             continue;
         }
-        let made = match chains.by_end.get(id) {
+        let wired = match chains.by_end.get(id) {
             Some(chain) => w.product(chain),
-            None if expressions.makes(*id) => w.expression(expressions.build(graph, *id), *id),
+            None if expressions.is_root(*id) => w.expression(expressions.build(graph, *id), *id),
             None => w.node(*id),
         };
-        let outlet = made.map_err(|e| e.context(format!("node `{}`", graph.node(*id).name())))?;
+        let outlet = wired.map_err(|e| e.context(format!("node `{}`", graph.node(*id).name())))?;
         w.values.insert(Value { node: *id, slot: 0 }, outlet);
     }
     let outputs: Vec<OutletId> = stage.outputs.iter().map(|v| w.values[v]).collect();
-    // An input that is an output as it stands, or an output named twice, needs a node of its own.
+    // tract requires that outputs are distinct and are not inputs, so such outputs get an identity node.
     let outputs: Vec<OutletId> = outputs
         .iter()
         .enumerate()
         .map(|(i, o)| {
-            let plain = !w.model.inputs.contains(o) && !outputs[..i].contains(o);
-            if plain { Ok(*o) } else { w.wire(&format!("output.{i}"), ops::identity::Identity, &[*o]) }
+            let distinct = !w.model.inputs.contains(o) && !outputs[..i].contains(o);
+            if distinct { Ok(*o) } else { w.wire(&format!("output.{i}"), ops::identity::Identity, &[*o]) }
         })
         .collect::<TractResult<_>>()?;
     w.model.select_output_outlets(&outputs)?;
-    Ok((w.model, w.given))
+    Ok((w.model, w.borrowed))
 }
 
-/// The constants that must be tensors of the engine. Operators of ours read the others where the program holds them.
+/// Returns the constants that the model needs as tensors. Operators of this crate read the others from the program.
 fn constants(graph: &Graph<Prim>, stage: &Stage, chains: &products::Chains) -> HashSet<NodeId> {
     let products: HashSet<NodeId> = chains.by_end.values().map(|chain| chain.product).collect();
     let mut tensors: HashSet<NodeId> = stage.outputs.iter().map(|v| v.node).collect();
@@ -93,9 +100,9 @@ impl Wiring<'_> {
         let at = At { name: self.name(v), v, operands: self.graph.node_inputs(id) };
         let prim = self.graph.op(id).clone();
         if let Prim::Const(t) = &prim {
-            let made = self.cache.tensor(id, Transform::Id, t)?;
+            let constant = self.cache.tensor(id, Transform::Id, t)?;
             let name = self.unique(&at.name);
-            return self.model.add_const(name, made);
+            return self.model.add_const(name, constant);
         }
         if let Some(operators) = implementation(&prim)
             && let Some(outlet) = operators.wire(self, &at)?
@@ -105,14 +112,14 @@ impl Wiring<'_> {
         self.kernel(prim, &at)
     }
 
-    /// An elementwise expression.
+    /// Adds an elementwise expression.
     fn expression(&mut self, (op, operands): (Pointwise, Vec<Value>), id: NodeId) -> TractResult<OutletId> {
         let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
         let name = self.name(Value { node: id, slot: 0 });
         self.wire(&name, op, &inputs)
     }
 
-    /// A primitive as a kernel of this crate.
+    /// Adds a primitive as a [`Kernel`].
     fn kernel(&mut self, prim: Prim, at: &At) -> TractResult<OutletId> {
         let title = format!("{}: {}", at.name, prim.name());
         let kernel = Kernel::new(title, prim, datum(self.graph.ty(at.v).dtype), self.dims(at.v));
