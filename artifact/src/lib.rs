@@ -98,12 +98,12 @@ pub enum ArtifactError {
     #[error("invalid artifact: {0}")]
     Damaged(String),
     /// An artifact of another format version.
-    #[error("invalid artifact: expected format {expected}, found {found}: compile the model again")]
+    #[error("invalid artifact: expected format {expected}, found {actual}: compile the model again")]
     Format {
         /// Format version that this library reads.
         expected: &'static str,
         /// Format version of the artifact.
-        found: Name,
+        actual: Name,
     },
 }
 

@@ -30,7 +30,7 @@ pub fn read(model: &Model) -> Result<Program, ArtifactError> {
     let metadata = &model.proto.metadata_props;
     let format = find(metadata, "dlbc.format").unwrap_or_default();
     if format != FORMAT {
-        return Err(ArtifactError::Format { expected: FORMAT, found: Name::new(format) });
+        return Err(ArtifactError::Format { expected: FORMAT, actual: Name::new(format) });
     }
     let info: Info = required(metadata, "dlbc.info")?;
     let inputs: Vec<(String, TensorType)> = required(metadata, "dlbc.inputs")?;

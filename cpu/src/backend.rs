@@ -17,9 +17,9 @@ use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::plan::eval;
 
+use crate::products::BorrowInputs;
 use crate::scan::with_token;
 use crate::weights::{self, from_tract, to_tract, with_borrowed};
-use crate::wire::BorrowInputs;
 use crate::{kernel, wire};
 
 /// The CPU engine.

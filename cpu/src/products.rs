@@ -14,7 +14,13 @@ use dlbc_ops::tensor::DType;
 
 use super::cheap::cheap;
 use super::epilogue::{Broadcast, StepOp};
-use super::wire::BorrowInputs;
+
+/// Permission for products to read matrices that are inputs of a stage from the caller's tensors.
+#[derive(Clone, Copy, PartialEq)]
+pub enum BorrowInputs {
+    Allowed,
+    Forbidden,
+}
 
 /// A step of a chain's epilogue.
 #[derive(Clone, Copy)]

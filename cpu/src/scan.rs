@@ -10,8 +10,9 @@ use dlbc_ops::tensor::Tensor as Constant;
 use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::internal::*;
 
+use super::products::BorrowInputs;
 use super::weights::Cache;
-use super::wire::{self, BorrowInputs};
+use super::wire;
 
 thread_local! {
     /// Cancel token of the run that this thread executes.

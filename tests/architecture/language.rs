@@ -93,9 +93,15 @@ fn participles(line: &str) -> usize {
     bound.len()
 }
 
-/// The number of phrases in a line that the field says otherwise: "is no", "are no", "greatest", "least".
+/// The number of phrases in a line that the field says otherwise: "is no", "are no", "greatest", "least". Standard terms
+/// (least relevant first, least recently used, least angle regression) and the quoted values of composite files are right.
 fn phrases(line: &str) -> usize {
-    let line = line.to_lowercase();
+    let mut line = line.to_lowercase();
+    for term in
+        ["least relevant", "least recently", "least angle", "\"least", "\"greatest", "`least", "`greatest"]
+    {
+        line = line.replace(term, "");
+    }
     let words: Vec<&str> =
         line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let pairs = words.windows(2).filter(|pair| matches!(pair, ["is" | "are", "no"])).count();
@@ -171,7 +177,7 @@ fn habits_of_speech_only_fall() {
     let total = habits
         .values()
         .fold((0, 0, 0), |sum, h| (sum.0 + h.fragments, sum.1 + h.participles, sum.2 + h.phrases));
-    let most = (653, 1235, 450);
+    let most = (0, 0, 0);
     assert!(
         total.0 <= most.0 && total.1 <= most.1 && total.2 <= most.2,
         "(fragments, participles, phrases) are {total:?}, at most {most:?}: `DLBC_LANGUAGE=1 cargo test --test architecture \
@@ -190,4 +196,5 @@ fn the_counters_count() {
     assert_eq!(participles("Thing::of(x); all.kept::<u8>(); let x = f(made);"), 0);
     assert_eq!(participles("        Some(found) if found.own => found,"), 1);
     assert_eq!(phrases("it is no target; at least one, not the least"), 2);
+    assert_eq!(phrases("the least relevant first, with `least` and \"greatest\""), 0);
 }

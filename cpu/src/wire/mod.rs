@@ -17,16 +17,9 @@ use super::kernel::Kernel;
 use super::lookup::Lookup;
 use super::pointwise::{self, Pointwise};
 use super::prim::{At, implementation};
-use super::products;
+use super::products::{self, BorrowInputs};
 use super::weights::{Cache, datum};
 use super::wiring::Wiring;
-
-/// Permission for products to read matrices that are inputs of a stage from the caller's tensors.
-#[derive(Clone, Copy, PartialEq)]
-pub enum BorrowInputs {
-    Allowed,
-    Forbidden,
-}
 
 /// Builds the model of a stage. Also returns the borrowed inputs, which are not inputs of the model.
 pub fn model(
