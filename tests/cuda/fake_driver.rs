@@ -72,12 +72,12 @@ fn drivers_and_devices_that_fail_are_told_apart() {
         (whole, "chip", "cuda", 5, "the GPU is an sm_75, sm_80 is needed"),
         (Some(lacking.as_path()), "", "cuda", 5, "no CUDA device"),
         (whole, "memory", "cuda", 5, "out of device memory"),
-        (whole, "small", "cuda", 5, "bytes wanted, "),
+        (whole, "small", "cuda", 5, "bytes needed, "),
         (whole, "lost", "cuda", 5, "the device was lost"),
         // The assembler's refusal is a bug of ours, with its log.
         (whole, "ptx", "cuda", 1, "line 12: unknown instruction"),
-        // `auto` says that there is a GPU, and nothing where there is none.
-        (whole, "", "auto", 0, "there is a GPU"),
+        // `auto` runs on the CPU and says nothing of GPUs.
+        (whole, "", "auto", 0, ""),
         (whole, "old", "auto", 0, ""),
         (whole, "no-device", "auto", 0, ""),
     ] {
@@ -111,5 +111,5 @@ fn an_input_that_is_not_finite_is_refused_before_the_device_runs() {
     let machine = Machine { home: folder.path(), library: Some(&whole), fault: "lost" };
     let (code, text) = machine.run("cuda", &path);
     assert_eq!(code, 3, "{text}");
-    assert!(text.contains("input `input`: NaN at index [0, 0, 1, 1]"), "{text}");
+    assert!(text.contains("input `input` at index [0, 0, 1, 1]: expected a finite number, found NaN"), "{text}");
 }
