@@ -20,6 +20,9 @@ mod read;
 mod seed_sign;
 mod write;
 
+#[cfg(test)]
+mod error_tests;
+
 pub use export::{export, export_metadata};
 pub use export_target::{ExportOptions, ExportStart, ExportTarget, remove_target_input};
 pub use names::TARGET_INPUT;
@@ -42,7 +45,7 @@ pub enum ArtifactError {
     Proto(#[from] ProtoError),
     /// A primitive that no ONNX operators express for its types.
     #[error("node {node} ({op}) cannot be lowered to ONNX: {reason}")]
-    Spelling {
+    Lowering {
         /// Name of the node.
         node: Name,
         /// Name of the primitive.
@@ -81,13 +84,13 @@ pub enum ArtifactError {
         reason: String,
     },
     /// A tensor of the model with a name that is reserved for exported models.
-    #[error("the model has a tensor {name}, a name of exported explanations")]
+    #[error("tensor {name} of the model has a name that is reserved for exported models")]
     Reserved {
         /// The name.
         name: Name,
     },
     /// An artifact's node whose metadata do not describe a primitive of the program.
-    #[error("invalid artifact: node {node}: {fault}")]
+    #[error("invalid artifact, node {node}: {fault}")]
     Node {
         /// Name of the node's last output.
         node: Name,
@@ -98,7 +101,7 @@ pub enum ArtifactError {
     #[error("invalid artifact: {0}")]
     Damaged(String),
     /// An artifact of another format version.
-    #[error("invalid artifact: expected format {expected}, found {actual}: compile the model again")]
+    #[error("invalid artifact format: expected {expected}, found {actual} (compile the model again)")]
     Format {
         /// Format version that this library reads.
         expected: &'static str,
@@ -112,7 +115,7 @@ impl ArtifactError {
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,
-            ArtifactError::Spelling { .. }
+            ArtifactError::Lowering { .. }
                 | ArtifactError::Seed { .. }
                 | ArtifactError::Taken { .. }
                 | ArtifactError::Target { .. }

@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
         self.builder.set_prefix(&result);
         let fail = |reason: String| {
             let op = node.op.name();
-            ArtifactError::Spelling { node: Name::new(node.name()), op, reason }
+            ArtifactError::Lowering { node: Name::new(node.name()), op, reason }
         };
         match &mut self.functions {
             None => inline(&mut self.builder, &node.op, &operands, &result).map_err(fail),

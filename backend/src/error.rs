@@ -5,6 +5,9 @@ use std::fmt;
 use dlbc_ops::program::Output;
 use thiserror::Error;
 
+#[cfg(test)]
+mod tests;
+
 /// Failure of a backend to plan or to run a program.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -53,7 +56,7 @@ pub enum BackendError {
     #[error("{0}")]
     DeviceMemory(String),
     /// A bug in dlbc or in the engine below the backend.
-    #[error("backend {backend}, {stage}: {message}")]
+    #[error("backend {backend} failed ({stage}): {message}")]
     Engine {
         /// Name of the backend.
         backend: &'static str,

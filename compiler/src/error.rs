@@ -5,6 +5,9 @@ use dlbc_ops::graph::Fault;
 use dlbc_proto::{Name, ProtoError};
 use thiserror::Error;
 
+#[cfg(test)]
+mod tests;
+
 /// An operator that is not supported for the same reason in each of `nodes`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Unsupported {

@@ -4,6 +4,9 @@ use thiserror::Error;
 
 use crate::tensor::{Dim, Shape};
 
+#[cfg(test)]
+mod tests;
+
 /// Error of an operator or primitive that cannot be read, typed or built.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -8,6 +8,9 @@ use crate::fault::TensorFault;
 use crate::kind::ErrorKind;
 use crate::name::Name;
 
+#[cfg(test)]
+mod tests;
+
 /// Error of a file that cannot be read, checked or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtoError {
@@ -56,7 +59,7 @@ pub enum ProtoError {
         source: io::Error,
     },
     /// A tensor is refused.
-    #[error("{file}: tensor {tensor}: {fault}")]
+    #[error("{file}: {}", tensor_fault(.tensor, .fault))]
     Tensor {
         /// Name of the model file.
         file: Name,
@@ -65,6 +68,18 @@ pub enum ProtoError {
         /// Reason of the refusal.
         fault: Box<TensorFault>,
     },
+}
+
+/// Joins the tensor and its fault: with a verb for the tensor's size, with a comma for a place in the tensor.
+fn tensor_fault(tensor: &Name, fault: &TensorFault) -> String {
+    match fault {
+        TensorFault::TooLarge { actual, limit } => {
+            format!("tensor {tensor} takes {actual} bytes: the limit is {limit}")
+        }
+        TensorFault::External(_) | TensorFault::Location { .. } => format!("tensor {tensor}, {fault}"),
+        TensorFault::Sparse(fault) => format!("sparse tensor {tensor}: {fault}"),
+        _ => format!("tensor {tensor}: {fault}"),
+    }
 }
 
 impl ProtoError {

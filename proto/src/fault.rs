@@ -75,13 +75,13 @@ pub enum TensorFault {
         limit: usize,
     },
     /// The number of elements exceeds every limit.
-    #[error("{} has too many elements", Shape(dims))]
+    #[error("shape {} has too many elements", Shape(dims))]
     TooManyElements {
         /// Shape of the tensor.
         dims: Vec<i64>,
     },
     /// The size of the tensor exceeds its limit.
-    #[error("{actual} bytes: the limit is {limit}")]
+    #[error("the tensor takes {actual} bytes: the limit is {limit}")]
     TooLarge {
         /// Size in bytes.
         actual: u64,

@@ -327,7 +327,7 @@ fn names_cannot_control_a_terminal() {
 #[test]
 fn external_data_need_a_file() {
     let mut tensor = common::external(&[4], &[("location", "w.bin")]);
-    let message = "model: tensor `w`: external data `w.bin`: expected a model that is read from a file";
+    let message = "model: tensor `w`, external data `w.bin`: expected a model that is read from a file";
     assert_refused(resolve(tensor.clone()), ErrorKind::Invalid, message);
     tensor.data_location = Some(DataLocation::External as i32);
     let from_proto = Model::from_proto(model_of(vec![tensor]), &Limits::default());

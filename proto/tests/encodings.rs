@@ -197,7 +197,7 @@ fn sparse_tensors_are_checked() {
     invalid(SparseTensorProto { indices: None, ..sparse(&[], &[], &[0], &[2]) }, "the indices are missing");
     invalid(sparse(&[1.0], &[0], &[1], &[-2]), "tensor `s`: dimension 0 is -2");
     let huge = sparse(&[1.0], &[0], &[1], &[1 << 40]);
-    assert_refused(densify(huge), ErrorKind::Limit, "tensor `s`: 4398046511104 bytes: the limit is");
+    assert_refused(densify(huge), ErrorKind::Limit, "tensor `s` takes 4398046511104 bytes: the limit is");
     let rank_0_rows = sparse(&[1.0], &[], &[1, 0], &[]);
     assert_eq!(densify(rank_0_rows).unwrap(), [1.0]);
 }

@@ -87,7 +87,7 @@ fn locations_outside_of_the_folder_are_refused() {
     let path = folder.path().join("inner/model.onnx");
     fs::write(&path, encode(&model)).unwrap();
     let refused = read_model(&path, &Limits::default());
-    assert_refused(refused, ErrorKind::Invalid, "inner/model.onnx`: tensor `w`: external data `../secret`: ");
+    assert_refused(refused, ErrorKind::Invalid, "inner/model.onnx`: tensor `w`, external data `../secret`: ");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn descriptions_are_checked() {
     invalid(&[("length", "5")], "invalid external_data of u8[4]: expected 4 bytes, found 5");
     invalid(&[], "invalid external_data of u8[4]: expected 4 bytes, found 10");
     let refused = resolve(folder.path(), &[4], &[("offset", "0")]);
-    assert_refused(refused, ErrorKind::Invalid, "tensor `w`: external_data: no location");
+    assert_refused(refused, ErrorKind::Invalid, "tensor `w`, external_data: no location");
     let string = TensorProto {
         data_type: Some(DataType::String.to_onnx()),
         ..external(&[10], &[("location", "w.bin")])

@@ -129,7 +129,7 @@ fn failures_leave_nothing_behind() {
     assert_refused(
         refused,
         ErrorKind::Invalid,
-        "tensor `w`: external data `../x`: expected an embedded tensor",
+        "tensor `w`, external data `../x`: expected an embedded tensor",
     );
     let refused = write_model(&folder.path().join("missing/model.onnx"), &full());
     assert_refused(refused, ErrorKind::Io, "missing/model.onnx`: No such file");

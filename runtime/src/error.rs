@@ -8,6 +8,9 @@ use thiserror::Error;
 
 use crate::request::Target;
 
+#[cfg(test)]
+mod tests;
+
 /// Failure to load a program, to understand a request, or to run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -238,7 +241,7 @@ pub enum RuntimeError {
     #[error("coordinate {0} is out of range for a box: expected 0 to 3")]
     Coordinate(usize),
     /// The target is a box, but the request has no detector.
-    #[error("the request has no detector: a target box needs the names of the outputs with boxes and scores")]
+    #[error("the request has no detector: expected the names of the outputs with boxes and scores")]
     NoDetector,
     /// The explained output does not hold the requested score or coordinate of a box.
     #[error("output `{explained}` does not hold the explained part of the box: expected output `{expected}`")]
@@ -308,13 +311,13 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// The run takes a branch that the input shapes do not fit.
-    #[error("node `{node}`: this run takes a branch that does not fit the shapes of the model's inputs")]
+    #[error("node `{node}` takes a branch that does not fit these input shapes")]
     UnfitBranch {
         /// Name of the node that chooses the branch.
         node: String,
     },
     /// The run computes a negative size for a data-dependent dimension.
-    #[error("node `{node}`: computed size {value} for dimension {symbol}: expected at least 0")]
+    #[error("node `{node}` computes size {value} for dimension {symbol}: expected at least 0")]
     InvalidDimension {
         /// Name of the dimension.
         symbol: String,
@@ -330,10 +333,10 @@ pub enum RuntimeError {
         symbols: String,
     },
     /// Nodes of the program have no valid shape for these input shapes.
-    #[error("the model does not run with these input shapes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the model does not run with these input shapes: {}", .0.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; "))]
     Shapes(Vec<Fault>),
     /// A primitive cannot be batched over targets; a bug in dlbc.
-    #[error("the reverse of several targets: {0}")]
+    #[error("cannot batch the reverse pass over several targets: {0}")]
     Batch(dlbc_ops::OpError),
     /// The composite averages several runs, which have neither a ledger nor the relevance of intermediate tensors.
     #[error(
@@ -344,7 +347,7 @@ pub enum RuntimeError {
         rules: String,
     },
     /// The request has a baseline, but the composite is not integrated gradients.
-    #[error("composite `{rules}` has no baseline: expected one of integrated gradients")]
+    #[error("composite `{rules}` has no baseline: expected integrated gradients")]
     NoBaseline {
         /// Name of the composite.
         rules: String,
@@ -360,7 +363,7 @@ pub enum RuntimeError {
         actual: String,
     },
     /// The composite perturbs its inputs, but an explained input is an integer tensor.
-    #[error("composite `{rules}` cannot move input `{input}`: expected floats, found {ty}")]
+    #[error("composite `{rules}` cannot perturb input `{input}`: expected floats, found {ty}")]
     IntegerInput {
         /// Name of the composite.
         rules: String,
@@ -433,8 +436,8 @@ fn names(known: &[String]) -> String {
 /// Ends the message about an output whose box layouts are `readings`.
 fn read_as(readings: &str) -> String {
     match readings {
-        "" => "is not read as boxes".into(),
-        _ => format!("has several readings: {readings}"),
+        "" => "fits no box layout".into(),
+        _ => format!("fits several box layouts: {readings}"),
     }
 }
 

@@ -42,7 +42,7 @@ pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> Resul
     let rest = dlbc_compiler::compile(model, &stopped)?.program;
     if let Some(input) = integer_input(&rest.info) {
         return Err(Error::unsupported(format!(
-            "composite `{}` cannot move input `{}`: expected integers that only look up embeddings",
+            "composite `{}` cannot perturb input `{}`: expected integers that only look up embeddings",
             rest.info.rules,
             visible(input)
         )));

@@ -311,7 +311,7 @@ fn detectors_and_segmenters_of_the_zoo() {
         if family == "det_yolo" {
             assert!(
                 fails(2, &[&words, &["--box", "best"]])
-                    .contains("has several readings: 80 boxes of 4 classes")
+                    .contains("fits several box layouts: 80 boxes of 4 classes")
             );
         }
         if family.starts_with("det_") {

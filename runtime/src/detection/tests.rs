@@ -79,12 +79,12 @@ fn a_shape_that_fits_several_layouts_is_refused() {
     assert_eq!(read(&[1, 7, 5], &[0.0; 35], None).unwrap().layout(), BoxLayout::YoloRows);
     assert_eq!(
         read(&[1, 9, 6], &[0.0; 54], None).unwrap_err().to_string(),
-        "output `y` of shape [1, 9, 6] has several readings: 9 boxes of 2 classes (yolo-rows), 9 boxes of a score and \
+        "output `y` of shape [1, 9, 6] fits several box layouts: 9 boxes of 2 classes (yolo-rows), 9 boxes of a score and \
          1 class (yolo-v5), 9 boxes of a score and a label (end-to-end), 6 boxes of 5 classes (yolo)"
     );
     assert_eq!(
         read(&[1, 9], &[0.0; 9], None).unwrap_err().to_string(),
-        "output `y` of shape [1, 9] is not read as boxes"
+        "output `y` of shape [1, 9] fits no box layout"
     );
 }
 
