@@ -443,12 +443,12 @@ fn read_as(readings: &str) -> String {
 
 /// Formats the valid range of an index that may count from the end, for an axis of `count` elements.
 fn range(count: usize) -> String {
-    if count == 0 { "expected one, found none".into() } else { format!("expected -{count} to {}", count - 1) }
+    if count == 0 { "the axis is empty".into() } else { format!("expected -{count} to {}", count - 1) }
 }
 
 /// Formats the valid range of an index from 0 on, for an axis of `count` elements.
 fn first(count: usize) -> String {
-    if count == 0 { "expected one, found none".into() } else { format!("expected 0 to {}", count - 1) }
+    if count == 0 { "the axis is empty".into() } else { format!("expected 0 to {}", count - 1) }
 }
 
 /// Lists targets, separated by commas.
@@ -462,8 +462,8 @@ fn number(value: &Option<i64>) -> String {
     value.map_or_else(|| "not a number".into(), |v| v.to_string())
 }
 
-/// Returns the multiples of a factor next to a size, such as "384 or 416".
+/// Returns two multiples of a factor near a size, such as "384 or 416"; neither is 0.
 fn near(size: &i64, factor: &i64) -> String {
-    let below = size / factor * factor;
-    if below > 0 { format!("{below} or {}", below + factor) } else { factor.to_string() }
+    let first = (size / factor * factor).max(*factor);
+    format!("{first} or {}", first + factor)
 }
