@@ -195,7 +195,10 @@ fn sparse_tensors_are_checked() {
     invalid(sparse(&[1.0, 2.0], &[1], &[1], &[2, 3]), "expected indices of shape [2] or [2,2], found [1]");
     invalid(SparseTensorProto { values: None, ..sparse(&[], &[], &[0], &[2]) }, "the values are missing");
     invalid(SparseTensorProto { indices: None, ..sparse(&[], &[], &[0], &[2]) }, "the indices are missing");
-    invalid(sparse(&[1.0], &[0], &[1], &[-2]), "tensor `s`: invalid dimension 0: expected at least 0, found -2");
+    invalid(
+        sparse(&[1.0], &[0], &[1], &[-2]),
+        "tensor `s`: invalid dimension 0: expected at least 0, found -2",
+    );
     let huge = sparse(&[1.0], &[0], &[1], &[1 << 40]);
     assert_refused(densify(huge), ErrorKind::Limit, "tensor `s` takes 4398046511104 bytes: the limit is");
     let rank_0_rows = sparse(&[1.0], &[], &[1, 0], &[]);

@@ -311,7 +311,7 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// The run takes a branch that the input shapes do not fit.
-    #[error("node `{node}` takes a branch that does not fit these input shapes")]
+    #[error("node `{node}` takes a branch that does not fit the shapes of the model's inputs")]
     UnfitBranch {
         /// Name of the node that chooses the branch.
         node: String,

@@ -72,7 +72,7 @@ fn embeddings(compiled: &Compiled) -> Result<Vec<(String, String)>> {
         let ids = graph.node_inputs(*forward).get(1).and_then(|v| input(graph, *v));
         let Some(ids) = ids else {
             return Err(Error::unsupported(format!(
-                "composite `{}` cannot move embedding `{}`: expected ids that are an input, found computed ones",
+                "composite `{}` cannot perturb embedding `{}`: expected ids that are an input, found computed ones",
                 compiled.program.info.rules,
                 visible(&name)
             )));

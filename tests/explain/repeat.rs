@@ -241,7 +241,10 @@ fn baselines_that_do_not_fit_are_refused() {
         |name: &str, tensor: Tensor| Request::new().baseline(Tensors::from([(name.to_string(), tensor)]));
     let error = |session: &Session, request: &Request| session.explain(&inputs, request).unwrap_err();
     let short = error(&session, &with("X", Tensor::from_f32(&[1, 12], &[0.0; 12])));
-    assert_eq!(short.to_string(), "invalid baseline of input `X`: expected shape [30, 13] or [13], found [1, 12]");
+    assert_eq!(
+        short.to_string(),
+        "invalid baseline of input `X`: expected shape [30, 13] or [13], found [1, 12]"
+    );
     assert_eq!(short.kind(), dlbc_runtime::ErrorKind::InvalidInput);
     let infinite = error(&session, &with("X", Tensor::from_f32(&[13], &[f32::INFINITY; 13])));
     assert_eq!(infinite.to_string(), "invalid baseline of input `X`: expected finite values, found inf");
