@@ -111,5 +111,8 @@ fn an_input_that_is_not_finite_is_refused_before_the_device_runs() {
     let machine = Machine { home: folder.path(), library: Some(&whole), fault: "lost" };
     let (code, text) = machine.run("cuda", &path);
     assert_eq!(code, 3, "{text}");
-    assert!(text.contains("input `input` at index [0, 0, 1, 1]: expected a finite number, found NaN"), "{text}");
+    assert!(
+        text.contains("input `input` at index [0, 0, 1, 1]: expected a finite number, found NaN"),
+        "{text}"
+    );
 }
