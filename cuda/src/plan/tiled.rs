@@ -119,7 +119,6 @@ impl Scores {
 }
 
 /// Swaps the last two axes.
-
 fn swap(view: &mut View) {
     let rank = view.dims.len();
     view.dims.swap(rank - 2, rank - 1);
