@@ -66,7 +66,7 @@ pub enum Remedy {
     PixelRange,
     /// Pixels from 0 to 255 without mean, deviation and preset.
     RawPixels,
-    /// A picture that is stretched and not cut off: [`PictureOptions::resize`](crate::PictureOptions::resize).
+    /// A picture that is stretched and not cut off: the way of resizing in [`PictureOptions`](crate::PictureOptions).
     StretchPicture,
     /// Names of the classes: [`Classes`](crate::Classes).
     ClassNames,

@@ -15,7 +15,7 @@ pub enum Remedy {
     MaxNodes,
     /// An input that is to carry relevance: [`Options::live`](crate::Options::live).
     LiveInput,
-    /// A composite that there is: [`shipped`](crate::shipped).
+    /// The name of a built-in composite; [`built_in_names`](crate::built_in_names) lists them.
     KnownComposite,
 }
 
