@@ -132,13 +132,16 @@ fn shorten(
     prepared.cases.truncate(fitting.samples);
     if !left_out.is_empty() {
         let names: Vec<String> = left_out.iter().map(|m| format!("`{m}`")).collect();
-        console.note(format!("{} left out to save time; `--metrics` asks for them", names.join(", ")));
+        console.note_with_help(
+            &format!("{} left out to save time", names.join(", ")),
+            "`--metrics` asks for them",
+        );
     }
     if fitting.samples < samples {
-        console.note(format!(
-            "{} of {samples} samples: all of them would take more than a minute; `--rules` or `--limit` says otherwise",
-            fitting.samples
-        ));
+        console.note_with_help(
+            &format!("{} of {samples} samples: all of them would take more than a minute", fitting.samples),
+            "`--limit` sets the number of samples, `--rules` the composites",
+        );
     }
     if fitting.share < 1.0 {
         plan.thin(fitting.share);

@@ -250,23 +250,25 @@ fn note_raw(info: &Info, console: Console) {
         return;
     }
     let names: Vec<String> = info.self_normalized.iter().map(|name| format!("`{}`", visible(name))).collect();
-    console.note(format!(
-        "the model normalises {} itself, which `{}` does not take into account: features count by their raw scale; \
-         `lrp-epsilon`, `attnlrp` and `integrated-gradients` explain the normalised values",
+    let message = format!(
+        "the model normalises {} itself, which `{}` does not take into account: features count by their raw scale",
         names.join(", "),
         visible(&info.rules)
-    ));
+    );
+    console.note_with_help(
+        &message,
+        "`--rules lrp-epsilon`, `attnlrp` and `integrated-gradients` explain the normalised values",
+    );
 }
 
 /// Warns if the sum of integrated gradients is far from the difference of the outputs.
 fn quadrature(info: &Info, explanation: &Explanation, console: Console) {
     let error = explanation.supporting.absorbed.abs() / explanation.supporting.start.abs();
     if matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) && error > QUADRATURE {
-        console.warn(format!(
-            "the sum is {} % off the difference of the outputs: a composite with more `steps`, or another `baseline`, \
-             may be closer",
-            number(100.0 * error, 3)
-        ));
+        console.warn_with_help(
+            &format!("the sum is {} % off the difference of the outputs", number(100.0 * error, 3)),
+            "a composite with more `steps`, or another `baseline`, may be closer",
+        );
     }
 }
 

@@ -199,7 +199,8 @@ impl Summary {
                 if self.by_target.is_empty() { String::new() } else { format!("target {}: ", target.target) };
             let which = format!("{picture}{which}");
             if target.reached < REACHES && target.zero.is_none() && !target.supporting.inputs.is_empty() {
-                console.note(format!("{which}{}", target.little_arrives()));
+                let (note, help) = target.little_arrives();
+                console.note_with_help(&format!("{which}{note}"), help);
             }
             for (name, track) in target.tracks() {
                 if let Some(share) = track.open() {

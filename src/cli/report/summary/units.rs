@@ -75,19 +75,20 @@ pub fn largest(
 }
 
 impl TargetSummary {
-    /// Returns the note on a run whose relevance hardly reaches the inputs.
-    pub(super) fn little_arrives(&self) -> String {
+    /// Returns the note on a run whose relevance hardly reaches the inputs, and its line of help.
+    pub(super) fn little_arrives(&self) -> (String, &'static str) {
         let share = number(100.0 * self.reached, 2);
         let TrackSummary { start, absorbed, .. } = &self.supporting;
         let absorbs_most = *start != 0.0 && absorbed.abs() > MOSTLY_ABSORBED * start.abs();
-        let why = match absorbs_most {
-            true => {
-                ": biases and constants keep what they contribute. The values still compare within this input; `--ledger` \
-                 shows what keeps the rest, and `bias = \"redistribute\"` in the rules of `dlbc rules dlb` passes it on"
-            }
-            false => "; `--ledger` shows where the rest stays",
+        let (why, help) = if absorbs_most {
+            (
+                ": biases and constants keep what they contribute; the values still compare within this input",
+                "`--ledger` shows what keeps the rest; `bias = \"redistribute\"` in the rules of `dlbc rules dlb` passes it on",
+            )
+        } else {
+            ("", "`--ledger` shows where the rest stays")
         };
-        format!("only {share} % of the starting relevance reaches the inputs{why}")
+        (format!("only {share} % of the starting relevance reaches the inputs{why}"), help)
     }
 
     /// Returns the positions of the units in a sequence, in words: ", position 21 of 22 (the last), value 0.9".
