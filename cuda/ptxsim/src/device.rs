@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 
-use crate::machine::{Settings, launch};
+use crate::machine::{Settings, TensorSums, launch};
 use crate::memory::Memory;
 use crate::parse::load;
 use crate::program::Program;
@@ -54,6 +54,12 @@ impl Simulator {
     /// Makes the device fail as lost after this number of launches.
     pub fn losing(mut self, launches: u64) -> Simulator {
         self.lost_after = Some(launches);
+        self
+    }
+
+    /// Makes tensor cores truncate their sums.
+    pub fn truncating(mut self) -> Simulator {
+        self.settings.tensor_sums = TensorSums::Truncated;
         self
     }
 

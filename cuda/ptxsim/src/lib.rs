@@ -21,7 +21,7 @@ mod program;
 mod shared;
 
 pub use device::{Simulator, Totals};
-pub use machine::{Settings, Stats, launch};
+pub use machine::{Settings, Stats, TensorSums, launch};
 pub use memory::Memory;
 pub use parse::{load, parse};
 pub use program::Program;

@@ -190,7 +190,7 @@ impl Memory {
         thread: u32,
     ) -> Result<usize, FaultText> {
         let (at, access) = Self::locate(declared, hint, (address, bytes), Intent::Read)?;
-        for i in at..at + (bytes / 4) as usize {
+        for i in at..at + bytes.div_ceil(4) as usize {
             if !self.written[i] {
                 return Err(("read of memory that nobody wrote", format!("{address:#x}")));
             }

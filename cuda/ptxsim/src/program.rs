@@ -88,8 +88,12 @@ pub(crate) enum Op {
     Select64,
     Pack,
     Unpack,
+    /// Takes the two 16-bit halves of a word apart.
+    UnpackHalves,
     Parameter,
     Load(Space),
+    /// Load of 16 bits.
+    LoadHalf(Space),
     Store(Space),
     ReduceOr,
     Shuffle(Exchange),

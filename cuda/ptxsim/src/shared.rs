@@ -35,13 +35,13 @@ impl Shared {
             return Err(("misaligned", format!("shared {address:#x}")));
         }
         let at = (address / 4) as usize;
-        if at + (bytes / 4) as usize > self.words.len() {
+        if at + bytes.div_ceil(4) as usize > self.words.len() {
             return Err(("access outside shared memory", format!("{address:#x}")));
         }
         Ok(at)
     }
 
-    /// Reads `bytes` in one access and passes each word to `body`.
+    /// Reads `bytes` in one access and passes each word to `body`; a half is passed with its word.
     pub(crate) fn read(
         &mut self,
         address: u32,
@@ -50,7 +50,7 @@ impl Shared {
         mut body: impl FnMut(usize, u32),
     ) -> Result<(), FaultText> {
         let (first, epoch) = (self.index_of(address, bytes)?, self.epoch);
-        for (i, w) in self.words[first..][..(bytes / 4) as usize].iter_mut().enumerate() {
+        for (i, w) in self.words[first..][..bytes.div_ceil(4) as usize].iter_mut().enumerate() {
             if w.in_flight {
                 return Err(("race in shared memory", format!("{address:#x} is still being copied")));
             }

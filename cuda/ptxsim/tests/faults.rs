@@ -21,7 +21,7 @@ fn run(body: &str) -> Result<Vec<u32>, Fault> {
     memory.upload(x, &(0..128u32).flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     let params = [x.to_le_bytes(), y.to_le_bytes()].concat();
     let regions = [&[Region { address: x, bytes: 512 }][..], &[Region { address: y, bytes: 512 }], &[]];
-    let settings = Settings { schedule: 3, limit: 100_000 };
+    let settings = Settings { schedule: 3, limit: 100_000, ..Settings::default() };
     launch(&program, &params, [2, 1, 1], &mut memory, regions, settings)?;
     let mut bytes = vec![0; 512];
     memory.download(y, &mut bytes).unwrap();
@@ -134,6 +134,9 @@ fn tensor_core_operands_must_be_rounded() {
     // Eight products of 1.5 and 1.5.
     assert_eq!(run(&product("0f3FC00000")).unwrap(), vec![18f32.to_bits(); 128]);
     assert_eq!(kind(&product("0f3FC00001")), "tensor-core operand not rounded to tf32");
+    // The bits that are ignored must not turn NaN into infinity.
+    assert!(run(&product("0f7FFFFFFF")).unwrap().iter().all(|v| f32::from_bits(*v).is_nan()));
+    assert_eq!(kind(&product("0f7F800001")), "tensor-core operand not rounded to tf32");
 }
 
 #[test]
@@ -147,6 +150,20 @@ fn pairs_of_bfloat16_lie_in_order_of_depth() {
          {{%f0, %f1, %f2, %f3}};\nmov.b32 %r5, %f4;\nst.global.u32 [%d3], %r5;"
     );
     assert_eq!(run(&body).unwrap(), vec![(1.0f32 + 8.0 * (1.5 + 8.0)).to_bits(); 128]);
+}
+
+#[test]
+fn halves_of_words_are_loaded_by_themselves() {
+    let body = "shl.b32 %r3, %r2, 1;\nmad.wide.s32 %d4, %r3, 1, %d0;\nld.global.u16 %r4, [%d4];\nst.global.u32 [%d3], %r4;";
+    // Words count up, so upper halves are 0.
+    let halves: Vec<u32> = (0..128).map(|i| if i % 2 == 0 { i / 2 } else { 0 }).collect();
+    assert_eq!(run(body).unwrap(), halves);
+    assert_eq!(kind(&body.replace("%r3, 1,", "%r0, 1,")), "misaligned");
+    let shared = "mov.u32 %r3, smem;\nmad.lo.u32 %r3, %r0, 4, %r3;\nshl.b32 %r4, %r2, 16;\nst.shared.u32 [%r3], %r4;\n\
+                  ld.shared.u16 %r5, [%r3+2];\nst.global.u32 [%d3], %r5;";
+    assert_eq!(run(shared).unwrap(), (0..128).collect::<Vec<u32>>());
+    assert_eq!(kind(&shared.replace("[%r3+2]", "[%r3+1]")), "misaligned");
+    assert_eq!(kind(&shared.replace("[%r3+2]", "[%r3+1026]")), "access outside shared memory");
 }
 
 #[test]

@@ -84,6 +84,42 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// Loads 16 bits.
+    pub(super) fn load_half(
+        &mut self,
+        warp: &mut Warp,
+        index: usize,
+        i: &Instruction,
+        active: u32,
+        space: Space,
+    ) -> Result<(), FaultText> {
+        let mut values: L32 = [0; 32];
+        let half = |word: u32, address: u64| word >> (8 * (address & 2)) & 0xffff;
+        match space {
+            Space::Global => {
+                let base = self.a64(warp, index, i.sources[0], active)?;
+                let mut hint = 0;
+                for l in lanes(active) {
+                    let address = base[l].wrapping_add(i.offset as u64);
+                    let thread = self.first_thread + (index * 32 + l) as u32;
+                    let at = self.memory.read(self.declared, &mut hint, (address, 2), thread)?;
+                    values[l] = half(self.memory.word(at), address);
+                }
+            }
+            Space::Shared => {
+                let base = self.a32(warp, index, i.sources[0], active)?;
+                self.banks(&base, i.offset, 1, active);
+                for l in lanes(active) {
+                    let address = base[l].wrapping_add(i.offset as u32);
+                    let thread = (index * 32 + l) as u32 + 1;
+                    self.shared.read(address, 2, thread, |_, v| values[l] = half(v, u64::from(address)))?;
+                }
+            }
+        }
+        put32(warp, i.targets[0], &values, active);
+        Ok(())
+    }
+
     pub(super) fn store(
         &mut self,
         warp: &mut Warp,

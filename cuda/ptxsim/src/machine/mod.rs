@@ -10,6 +10,8 @@ use crate::shared::Shared;
 mod access;
 mod mma;
 
+pub use mma::TensorSums;
+
 /// Settings of a launch.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -17,11 +19,13 @@ pub struct Settings {
     pub schedule: u64,
     /// Number of warp instructions after which a block counts as endless.
     pub limit: u64,
+    /// Sums of tensor cores.
+    pub tensor_sums: TensorSums,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { schedule: 1, limit: 200_000_000 }
+        Settings { schedule: 1, limit: 200_000_000, tensor_sums: TensorSums::default() }
     }
 }
 
@@ -78,6 +82,7 @@ pub fn launch(
             declared: &declared,
             shared: Shared::new(program.shared),
             stats: Stats::default(),
+            tensor_sums: settings.tensor_sums,
         };
         machine.run(&mut random, settings.limit)?;
         stats.instructions += machine.stats.instructions;
@@ -150,6 +155,7 @@ struct Machine<'a> {
     declared: &'a Declared,
     shared: Shared,
     stats: Stats,
+    tensor_sums: TensorSums,
 }
 
 /// Kind and detail of a [`Fault`].
@@ -341,6 +347,14 @@ impl Machine<'_> {
                 }
                 return Ok(());
             }
+            Op::UnpackHalves => {
+                let v = a32(0)?;
+                for (n, target) in i.targets.iter().enumerate() {
+                    (0..32).for_each(|l| d32[l] = v[l] >> (16 * n) & 0xffff);
+                    put32(warp, *target, &d32, active);
+                }
+                return Ok(());
+            }
             Op::Parameter => {
                 let at = i.offset as usize;
                 let is_64_bit = matches!(i.targets[0], Operand::R64(_));
@@ -365,6 +379,7 @@ impl Machine<'_> {
                 (0..32).for_each(|l| d32[l] = v[source(l)]);
             }
             Op::Load(space) => return self.load(warp, index, i, active, space),
+            Op::LoadHalf(space) => return self.load_half(warp, index, i, active, space),
             Op::Store(space) => return self.store(warp, index, i, active, space),
             Op::ReduceOr => {
                 let (base, value) = (a64(0)?, a32(1)?);
@@ -397,7 +412,7 @@ impl Machine<'_> {
                 }
                 let operands = (0..i.sources.len()).map(a32).collect::<Result<Vec<L32>, _>>()?;
                 self.stats.mma += 1;
-                for (target, sum) in i.targets.iter().zip(mma::product(kind, &operands)?) {
+                for (target, sum) in i.targets.iter().zip(mma::product(kind, self.tensor_sums, &operands)?) {
                     put32(warp, *target, &sum, active);
                 }
                 return Ok(());

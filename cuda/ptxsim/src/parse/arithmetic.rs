@@ -85,7 +85,7 @@ macro_rules! narrow {
 }
 macro_rules! float32 {
     ($f:expr) => {
-        bin32!(|a: u32, b: u32| ($f)(f(a), f(b)).to_bits())
+        bin32!(|a: u32, b: u32| canonical(($f)(f(a), f(b))))
     };
 }
 macro_rules! float64 {
@@ -100,7 +100,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         return compare(words);
     }
     Some(match words {
-        ["mov", "u32" | "b32" | "f32"] => un32!(|a| a),
+        ["mov", "u32" | "b32" | "f32" | "b16"] => un32!(|a| a),
         ["mov", "b64" | "f64"] => un64!(|a| a),
         ["add", "u32"] => bin32!(u32::wrapping_add),
         ["sub", "u32"] => bin32!(u32::wrapping_sub),
@@ -139,22 +139,19 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["mul", "rn", "f32"] => float32!(|a: f32, b: f32| a * b),
         ["div", "rn", "f32"] => float32!(|a: f32, b: f32| a / b),
         ["div", "full", "f32"] => bin32!(|a, b| approximate(f(a) / f(b), a ^ b)),
-        ["max", "f32"] => float32!(f32::max),
-        ["min", "f32"] => float32!(f32::min),
+        ["max", "f32"] => float32!(max),
+        ["min", "f32"] => float32!(min),
         ["max", "NaN", "f32"] => {
-            float32!(|a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) })
+            float32!(|a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { max(a, b) })
         }
         ["min", "NaN", "f32"] => {
-            float32!(|a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) })
+            float32!(|a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { min(a, b) })
         }
-        // The product is exact in float64; the sum is rounded twice, to float64 and to float32.
-        ["fma", "rn", "f32"] => {
-            tri32!(|a, b, c| ((f64::from(f(a)) * f64::from(f(b)) + f64::from(f(c))) as f32).to_bits())
-        }
+        ["fma", "rn", "f32"] => tri32!(|a, b, c| canonical(f(a).mul_add(f(b), f(c)))),
         ["abs", "f32"] => un32!(|a| a & 0x7fff_ffff),
         ["neg", "f32"] => un32!(|a| a ^ 0x8000_0000),
-        ["sqrt", "rn", "f32"] => un32!(|a| f(a).sqrt().to_bits()),
-        ["rcp", "rn", "f32"] => un32!(|a| (1.0 / f(a)).to_bits()),
+        ["sqrt", "rn", "f32"] => un32!(|a| canonical(f(a).sqrt())),
+        ["rcp", "rn", "f32"] => un32!(|a| canonical(1.0 / f(a))),
         ["ex2", "approx", "f32"] => un32!(|a| approximate(f64::from(f(a)).exp2() as f32, a)),
         ["cvt", "rni", "f32", "f32"] => un32!(|a| f(a).round_ties_even().to_bits()),
         ["cvt", "rmi", "f32", "f32"] => un32!(|a| f(a).floor().to_bits()),
@@ -171,8 +168,8 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["sub", "rn", "f64"] => float64!(|a: f64, b: f64| a - b),
         ["mul", "rn", "f64"] => float64!(|a: f64, b: f64| a * b),
         ["div", "rn", "f64"] => float64!(|a: f64, b: f64| a / b),
-        ["max", "f64"] => float64!(f64::max),
-        ["min", "f64"] => float64!(f64::min),
+        ["max", "f64"] => float64!(max64),
+        ["min", "f64"] => float64!(min64),
         ["fma", "rn", "f64"] => tri64!(|a, b, c| g(a).mul_add(g(b), g(c)).to_bits()),
         ["neg", "f64"] => un64!(|a| a ^ (1 << 63)),
         ["cvt", "rni", "f64", "f64"] => un64!(|a| g(a).round_ties_even().to_bits()),
@@ -245,6 +242,30 @@ fn compare(words: &[&str]) -> Option<Op> {
     })
 }
 
+/// Returns the bits of a result. There is one NaN.
+fn canonical(v: f32) -> u32 {
+    if v.is_nan() { 0x7fff_ffff } else { v.to_bits() }
+}
+
+/// Returns the larger number; of zeros the positive one, and of a number and NaN the number.
+fn max(a: f32, b: f32) -> f32 {
+    // Equal numbers have equal bits, unless they are zeros.
+    if a == b { f32::from_bits(a.to_bits() & b.to_bits()) } else { a.max(b) }
+}
+
+/// Returns the smaller number; of zeros the negative one, and of a number and NaN the number.
+fn min(a: f32, b: f32) -> f32 {
+    if a == b { f32::from_bits(a.to_bits() | b.to_bits()) } else { a.min(b) }
+}
+
+fn max64(a: f64, b: f64) -> f64 {
+    if a == b { f64::from_bits(a.to_bits() & b.to_bits()) } else { a.max(b) }
+}
+
+fn min64(a: f64, b: f64) -> f64 {
+    if a == b { f64::from_bits(a.to_bits() | b.to_bits()) } else { a.min(b) }
+}
+
 /// Returns a result that is off by one unit in the last place for half of all operands.
 fn approximate(exact: f32, operand: u32) -> u32 {
     let bits = exact.to_bits();
@@ -252,9 +273,10 @@ fn approximate(exact: f32, operand: u32) -> u32 {
     if exact.is_normal() { bits ^ off } else { bits }
 }
 
-/// Rounds to 10 bits of mantissa, ties away from zero.
+/// Rounds to 10 bits of mantissa, ties away from zero. NaN keeps its upper bits.
 fn tf32(bits: u32) -> u32 {
-    if f(bits).is_nan() { 0x7fff_ffff } else { bits.wrapping_add(0x1000) & 0xffff_e000 }
+    let rounded = if f(bits).is_nan() { bits } else { bits.wrapping_add(0x1000) };
+    rounded & 0xffff_e000
 }
 
 /// Rounds to bfloat16, ties to even.

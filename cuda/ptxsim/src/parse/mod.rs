@@ -203,10 +203,15 @@ impl Reader {
                     "shared" => Space::Shared,
                     _ => return Err(self.fault(name)),
                 };
-                instruction.op = if words[0] == "ld" { Op::Load(space) } else { Op::Store(space) };
                 instruction.targets = self.list(target)?;
                 let is_64_bit = instruction.targets.iter().any(|p| matches!(p, Operand::R64(_)));
-                if is_64_bit != ty.ends_with("64") || !(is_64_bit || ty.ends_with("32")) {
+                let is_half = ty.ends_with("16") && instruction.targets.len() == 1 && words[0] == "ld";
+                instruction.op = match words[0] {
+                    "ld" if is_half => Op::LoadHalf(space),
+                    "ld" => Op::Load(space),
+                    _ => Op::Store(space),
+                };
+                if is_64_bit != ty.ends_with("64") || !(is_64_bit || is_half || ty.ends_with("32")) {
                     return Err(self.fault(format!("`{name}` of other registers")));
                 }
                 let (base, offset) = self.address(address)?;
@@ -228,8 +233,8 @@ impl Reader {
                 instruction.sources = vec![self.value(value)?, self.value(distance)?];
             }
             (["cp", "async", "cg", "shared", "global"], [target, address, width @ "16", size])
-            | (["cp", "async", "ca", "shared", "global"], [target, address, width @ "4", size]) => {
-                instruction.op = Op::CopyAsync(if *width == "16" { 16 } else { 4 });
+            | (["cp", "async", "ca", "shared", "global"], [target, address, width @ ("4" | "8"), size]) => {
+                instruction.op = Op::CopyAsync(width.parse().map_err(|_| self.fault(name))?);
                 let (base, offset) = self.address(target)?;
                 (instruction.sources, instruction.offset) =
                     (vec![base, self.address(address)?.0, self.value(size)?], offset);
@@ -258,8 +263,8 @@ impl Reader {
                 instruction.op = Op::Pack;
                 (instruction.targets, instruction.sources) = (self.list(target)?, self.list(source)?);
             }
-            (["mov", "b64"], [target, source]) if target.starts_with('{') => {
-                instruction.op = Op::Unpack;
+            (["mov", ty @ ("b64" | "b32")], [target, source]) if target.starts_with('{') => {
+                instruction.op = if *ty == "b64" { Op::Unpack } else { Op::UnpackHalves };
                 (instruction.targets, instruction.sources) = (self.list(target)?, self.list(source)?);
             }
             (_, [target, sources @ ..]) => {

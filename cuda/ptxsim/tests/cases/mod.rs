@@ -74,7 +74,7 @@ pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<(Vec<Vec<u32
         addresses.push(address);
     }
     let params = (case.params)(&addresses);
-    let settings = Settings { schedule, limit: 3_000_000 };
+    let settings = Settings { schedule, limit: 3_000_000, ..Settings::default() };
     let [reads, writes, updates] = &regions;
     let stats = launch(program, &params, case.grid, &mut memory, [reads, writes, updates], settings)?;
     let written = case.buffers.iter().zip(&addresses).filter(|((role, _), _)| *role != Role::Read);
