@@ -173,8 +173,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("ops/src/op/elements.rs", "ops/src/op/scatter_nd.rs", "two operators that share index arithmetic"),
     ("ops/src/op/resize.rs", "ops/src/op/resize/*", "one operator in several files"),
     ("ops/src/graph/mod.rs", "ops/src/graph/print.rs", "a graph prints itself"),
-    ("cuda/ptx/src/kernel/tile/mod.rs", "cuda/ptx/src/kernel/tile/*", "one kernel in several files"),
-    ("cuda/ptx/src/kernel/tile/ring.rs", "cuda/ptx/src/kernel/tile/tensor.rs", "one kernel in several files"),
     ("cuda/ptx/src/kernel/attention/mod.rs", "cuda/ptx/src/kernel/attention/*", "one kernel in several files"),
     ("cuda/ptx/src/kernel/pointwise/mod.rs", "cuda/ptx/src/kernel/pointwise/*", "one kernel in several files"),
     ("cuda/ptxsim/src/machine/mod.rs", "cuda/ptxsim/src/machine/mma.rs", "one machine in several files"),

@@ -177,7 +177,7 @@ fn coarser_precisions_stay_within_their_bounds() {
                 .iter()
                 .map(|(i, e)| worst_element(&actual.supporting.relevance[i], e));
             let [outputs, relevance] =
-                [outputs.fold(0.0, f64::max), relevance.fold(0.0, f64::max)].map(|gap| gap / math.error());
+                [outputs.fold(0.0, f64::max), relevance.fold(0.0, f64::max)].map(|gap| gap / math.rounding());
             println!(
                 "{name} in {precision:?}: outputs {outputs:.2}, relevance {relevance:.2} times the error"
             );

@@ -5,11 +5,16 @@ use dlbc_ops::tensor::DType;
 
 use crate::device::Kernel;
 use crate::kernel::conv::{Conv, Direction};
-use crate::kernel::epilogue::{Broadcast, Epilogue};
-use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, Skinny, Tile, integer};
+use crate::kernel::epilogue::Epilogue;
+use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, Skinny, Storage, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
 use crate::kernel::{attention, index, name, order, pick, pool, softmax, suppress, transpose, turn};
+
+mod epilogues;
+mod narrow;
+
+use epilogues::{biased, full_share, quotient, share, signed_sum};
 
 /// A kernel of the library.
 #[derive(Clone, Debug)]
@@ -63,6 +68,9 @@ pub fn library() -> Vec<Entry> {
         add("index", index::gather(bytes));
         add("index", index::overwrite(bytes));
     }
+    for storage in [Storage::Bf16, Storage::F16] {
+        add("index", index::gather_widened(storage));
+    }
     add("index", index::resolve());
     add("index", index::starts());
     add("index", index::scatter_add(Kind::F));
@@ -105,8 +113,8 @@ fn reduce(reduction: Reduction, dtype: Kind, team: Team, pass: Pass, axes: usize
 
 /// Returns products that cover every operand transform, layout, tile, arithmetic and kind of epilogue.
 pub fn gemms() -> Vec<Gemm> {
-    let across = Layout { depth_first: false, vectorised: false };
-    let along = Layout { depth_first: true, vectorised: false };
+    let across = Layout::default();
+    let along = Layout { depth_first: true, ..across };
     let vectorised = [Layout { vectorised: true, ..along }, Layout { vectorised: true, ..across }];
     let mut variants = vec![];
     let mut add = |transforms, layouts, tile, epilogue| {
@@ -141,15 +149,16 @@ pub fn gemms() -> Vec<Gemm> {
     variants.push(tensor([Transform::Pos; 2], second, Epilogue::default()));
     let second = SecondProduct { transforms: [Transform::Id, Transform::Neg], separate: true };
     variants.push(tensor([Transform::Id, Transform::Pos], second, signed_sum()));
+    variants.extend(narrow::gemms());
     variants
 }
 
 /// Returns products of few rows that cover both layouts, scalar and vectorised.
 pub fn skinny() -> Vec<Skinny> {
     let variant = |transforms, rows, layout, epilogue| Skinny { transforms, rows, layout, epilogue };
-    let across = Layout { depth_first: false, vectorised: false };
-    let along = Layout { depth_first: true, vectorised: false };
-    vec![
+    let across = Layout::default();
+    let along = Layout { depth_first: true, ..across };
+    let mut variants = vec![
         variant([Transform::Id; 2], 16, across, Epilogue::default()),
         variant([Transform::Abs; 2], 4, Layout { vectorised: true, ..across }, quotient()),
         variant([Transform::Abs, Transform::One], 1, along, share()),
@@ -159,7 +168,9 @@ pub fn skinny() -> Vec<Skinny> {
             Layout { vectorised: true, ..along },
             Epilogue::default(),
         ),
-    ]
+    ];
+    variants.extend(narrow::skinny());
+    variants
 }
 
 /// Returns convolutions that cover every direction, tile and arithmetic.
@@ -168,7 +179,8 @@ pub fn convs() -> Vec<Conv> {
     for direction in [Direction::Forward, Direction::Adjoint, Direction::AdjointStrided] {
         let transforms = [Transform::Abs, Transform::Id];
         let mut add = |tile, vectorised, epilogue| {
-            variants.push(Conv { direction, transforms, second: None, vectorised, tile, epilogue });
+            let weights = Storage::F32;
+            variants.push(Conv { direction, transforms, second: None, vectorised, weights, tile, epilogue });
         };
         let epilogue = || if direction == Direction::Forward { biased() } else { Epilogue::default() };
         let split = Tile::tensor(Math::Split);
@@ -185,85 +197,15 @@ pub fn convs() -> Vec<Conv> {
     }
     let tensor = |direction, transforms, second, epilogue| {
         let tile = Some(Tile::tensor(Math::Split));
-        Conv { direction, transforms, second: Some(second), vectorised: false, tile, epilogue }
+        let weights = Storage::F32;
+        Conv { direction, transforms, second: Some(second), vectorised: false, weights, tile, epilogue }
     };
     let second = SecondProduct { transforms: [Transform::Neg; 2], separate: false };
     variants.push(tensor(Direction::Forward, [Transform::Pos; 2], second, biased()));
     let second = SecondProduct { transforms: [Transform::Neg, Transform::Id], separate: true };
     variants.push(tensor(Direction::Adjoint, [Transform::Pos, Transform::Id], second, signed_sum()));
+    variants.extend(narrow::convs());
     variants
-}
-
-const F: Kind = Kind::F;
-
-fn binary(f: Binary, a: usize, b: usize) -> (Term, Kind) {
-    (Term::Binary(f, a, b), F)
-}
-
-/// `max(y + bias, 0)` of a product `y`, with a bias per row.
-fn biased() -> Epilogue {
-    let terms = vec![
-        (Term::Operand(0), F),
-        (Term::Operand(1), F),
-        binary(Binary::Add, 0, 1),
-        (Term::Unary(Unary::Relu, 2), F),
-    ];
-    Epilogue { operands: vec![Broadcast::Row], terms }
-}
-
-/// `r / (y + |bias|)`, 0 where the denominator is 0: the quotient of the proportional rule.
-fn quotient() -> Epilogue {
-    let terms = vec![
-        (Term::Operand(0), F),
-        (Term::Operand(1), F),
-        (Term::Unary(Unary::Abs, 1), F),
-        (Term::Operand(2), F),
-        binary(Binary::Add, 0, 2),
-        binary(Binary::GuardedDiv, 3, 4),
-    ];
-    Epilogue { operands: vec![Broadcast::Column, Broadcast::Full], terms }
-}
-
-/// `(y + row) · |x| · scale`.
-fn share() -> Epilogue {
-    let terms = vec![
-        (Term::Operand(0), F),
-        (Term::Operand(1), F),
-        (Term::Unary(Unary::Abs, 1), F),
-        (Term::Operand(2), F),
-        binary(Binary::Add, 0, 3),
-        binary(Binary::Mul, 4, 2),
-        (Term::Operand(3), F),
-        binary(Binary::Mul, 5, 6),
-    ];
-    Epilogue { operands: vec![Broadcast::Full, Broadcast::Row, Broadcast::Scalar], terms }
-}
-
-/// `y · max(x, 0) + z · min(x, 0)` of two products `y` and `z`.
-fn signed_sum() -> Epilogue {
-    let terms = vec![
-        (Term::Operand(0), F),
-        (Term::Operand(2), F),
-        (Term::Unary(Unary::Relu, 1), F),
-        binary(Binary::Mul, 0, 2),
-        (Term::Operand(1), F),
-        (Term::Float(0.0), F),
-        binary(Binary::Min, 1, 5),
-        binary(Binary::Mul, 4, 6),
-        binary(Binary::Add, 3, 7),
-    ];
-    Epilogue { operands: vec![Broadcast::Full], terms }
-}
-
-/// `y · |x|`.
-fn full_share() -> Epilogue {
-    let terms = vec![
-        (Term::Operand(0), F),
-        (Term::Operand(1), F),
-        (Term::Unary(Unary::Abs, 1), F),
-        binary(Binary::Mul, 0, 2),
-    ];
-    Epilogue { operands: vec![Broadcast::Full], terms }
 }
 
 /// Returns chains that together contain every function.
@@ -309,7 +251,7 @@ pub fn chains() -> Vec<(String, Chain)> {
         Binary::Less,
         Binary::LessOrEqual,
     ];
-    let linear = |kind| Operand { kind, access: Access::Linear };
+    let linear = |kind| Operand::new(kind, Access::Linear);
     let mut chains = vec![];
     for (kind, list, suffix) in [(Kind::F, &floats[..], ""), (Kind::I, &integers[..], "_s64")] {
         for f in list {
@@ -356,7 +298,7 @@ pub fn chains() -> Vec<(String, Chain)> {
     }
     for kind in [Kind::F, Kind::I, Kind::B] {
         let access = Access::Strided;
-        let operands = vec![Operand { kind: Kind::B, access }, Operand { kind, access }, linear(kind)];
+        let operands = vec![Operand::new(Kind::B, access), Operand::new(kind, access), linear(kind)];
         let terms = vec![
             (Term::Operand(0), Kind::B),
             (Term::Operand(1), kind),
@@ -375,8 +317,9 @@ pub fn chains() -> Vec<(String, Chain)> {
         (Term::Binary(Binary::Mul, 3, 1), Kind::F),
         (Term::Binary(Binary::Add, 4, 2), Kind::F),
     ];
-    let scalar = Operand { kind: Kind::F, access: Access::Scalar };
+    let scalar = Operand::new(Kind::F, Access::Scalar);
     let operands = vec![linear(Kind::F), linear(Kind::F), scalar];
     chains.push(("abs_mul_add_v4".into(), Chain { operands, terms, rank: 0, out: Access::Linear, width: 4 }));
+    chains.extend(narrow::chains());
     chains
 }

@@ -182,11 +182,8 @@ impl Planner {
             Access::Scalar => Access::Linear,
             other => other,
         };
-        let chain_operands: Vec<Operand> = operands
-            .iter()
-            .zip(&strides[1..])
-            .map(|(v, s)| Operand { kind: v.kind, access: mapping(s) })
-            .collect();
+        let chain_operands: Vec<Operand> =
+            operands.iter().zip(&strides[1..]).map(|(v, s)| Operand::new(v.kind, mapping(s))).collect();
         let strided = |a: Access| a == Access::Strided;
         let any_strided = strided(out_access) || chain_operands.iter().any(|o| strided(o.access));
         let floats = e.terms.iter().all(|(_, k)| *k == Kind::F);

@@ -191,7 +191,7 @@ pub(super) fn slice(tile: Tile, [rows, columns, depth]: [usize; 3], batch: usize
 fn layout(v: &View, depth_first: bool, [lanes, depth]: [i64; 2], batches: &[i64]) -> Layout {
     let (near, far) = if depth_first { (depth, lanes) } else { (lanes, depth) };
     let aligned = v.offset % 4 == 0 && far % 4 == 0 && batches.iter().all(|s| s % 4 == 0);
-    Layout { depth_first, vectorised: near == 1 && aligned }
+    Layout { depth_first, vectorised: near == 1 && aligned, ..Layout::default() }
 }
 
 /// Returns the variant for few rows. `lanes`, `depth` and `batches` are the strides of `b`.

@@ -8,6 +8,7 @@ use std::mem::offset_of;
 use dlbc_ops::prim::Transform;
 
 use super::epilogue::{Broadcast, Epilogue, Writer};
+use super::storage::Storage;
 use super::tile::{self, Depths, SecondProduct, Source, Tile};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
@@ -85,8 +86,11 @@ pub struct Conv {
     pub transforms: [Transform; 2],
     /// A second product of the same operands under other transforms.
     pub second: Option<SecondProduct>,
-    /// Weights can be loaded four at a time: rows start at multiples of 16 bytes and are ordered by depth.
+    /// The weights of 16 bytes can be loaded at a time: rows start at multiples of 16 bytes and are ordered by depth. Narrow weights
+    /// fill all groups of a row.
     pub vectorised: bool,
+    /// Type of the weights in memory.
+    pub weights: Storage,
     /// Tile of a block; without one, each thread computes one element.
     pub tile: Option<Tile>,
     /// Elementwise expression that is applied to the result before it is stored.
@@ -108,6 +112,7 @@ struct Weights {
     /// The table, if the weights of a row are not ordered by depth.
     table: Option<Reg>,
     vectorised: bool,
+    storage: Storage,
     transform: Transform,
 }
 
@@ -118,6 +123,10 @@ impl Source for Weights {
 
     fn vectorised(&self) -> bool {
         self.vectorised
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage
     }
 
     fn transform(&self) -> Transform {
@@ -152,7 +161,7 @@ impl Source for Weights {
                 op!(k, "add.u32 {index}, {index}, {}", lane[0]);
             }
         }
-        (k.address(self.base, index, 4), exists)
+        (k.address(self.base, index, self.storage.bytes()), exists)
     }
 }
 
@@ -185,6 +194,10 @@ impl Source for Windows {
 
     fn vectorised(&self) -> bool {
         false
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::F32
     }
 
     fn transform(&self) -> Transform {
@@ -279,11 +292,12 @@ impl Conv {
             Direction::Adjoint => "conv_adjoint",
             Direction::AdjointStrided => "conv_adjoint_strided",
         };
-        let vector = if self.vectorised { "x4" } else { "" };
+        let vector = if self.vectorised { format!("x{}", self.weights.group()) } else { String::new() };
+        let storage = self.weights.name();
         let tile = self.tile.map_or("direct".into(), Tile::name);
         let [weights, data] = self.transforms.map(tile::transform_name);
         let second = self.second.map_or(String::new(), SecondProduct::name);
-        format!("{direction}_{weights}{vector}_{data}{second}_{tile}{}", self.epilogue.name())
+        format!("{direction}_{weights}{storage}{vector}_{data}{second}_{tile}{}", self.epilogue.name())
     }
 
     /// Returns the number of threads per block.
@@ -389,6 +403,7 @@ impl Conv {
             rows: m,
             table: (self.direction != Direction::Forward).then_some(table),
             vectorised: self.vectorised,
+            storage: self.weights,
             transform: self.transforms[0],
         };
         let data_dims = k.param_u32s(offset_of!(ConvParams, data_dims), 3);

@@ -7,6 +7,7 @@ use std::mem::offset_of;
 
 use super::each_thread;
 use super::pointwise::Kind;
+use super::storage::Storage;
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::{op, params};
@@ -71,7 +72,30 @@ fn each(name: &str, body: impl FnOnce(&mut Emitter, Reg)) -> Kernel {
 
 /// Builds the kernel that gathers rows of the data by index; elements have `bytes` bytes (4 or 8).
 pub fn gather(bytes: u32) -> Kernel {
-    each(&format!("gather_b{}", 8 * bytes), |k, i| {
+    gather_rows(&format!("gather_b{}", 8 * bytes), [bytes; 2], |k, source, target, valid| {
+        let (v, ty) = word(k, bytes);
+        op!(k, "mov.{ty} {v}, 0");
+        op!(k, "@{valid} ld.global.{ty} {v}, [{source}]");
+        op!(k, "st.global.{ty} [{target}], {v}");
+    })
+}
+
+/// Builds the kernel that gathers rows of narrow data and widens them.
+pub fn gather_widened(storage: Storage) -> Kernel {
+    gather_rows(&format!("gather{}", storage.name()), [storage.bytes(), 4], |k, source, target, valid| {
+        let v = storage.load(k, "global", source, Some(valid));
+        op!(k, "st.global.f32 [{target}], {v}");
+    })
+}
+
+/// Builds a kernel that gathers rows. `copy` copies an element from one address to another, if the predicate holds; else it writes
+/// 0. Elements of the data and of the result have these sizes in bytes.
+fn gather_rows(
+    name: &str,
+    [data_bytes, bytes]: [u32; 2],
+    copy: impl FnOnce(&mut Emitter, Reg, Reg, Reg),
+) -> Kernel {
+    each(name, |k, i| {
         let n = k.param_u32(offset_of!(IndexParams, n));
         let dim = k.param_u32(offset_of!(IndexParams, dim));
         let inner = k.param_u32(offset_of!(IndexParams, inner));
@@ -85,11 +109,8 @@ pub fn gather(bytes: u32) -> Kernel {
         op!(k, "mad.lo.u32 {source}, {outer}, {dim}, {index}");
         op!(k, "mad.lo.u32 {source}, {source}, {inner}, {column}");
         let (x, out) = (k.param_u64(offset_of!(IndexParams, x)), k.param_u64(offset_of!(IndexParams, out)));
-        let (source, target) = (k.address(x, source, bytes), k.address(out, i, bytes));
-        let (v, ty) = word(k, bytes);
-        op!(k, "mov.{ty} {v}, 0");
-        op!(k, "@{valid} ld.global.{ty} {v}, [{source}]");
-        op!(k, "st.global.{ty} [{target}], {v}");
+        let (source, target) = (k.address(x, source, data_bytes), k.address(out, i, bytes));
+        copy(k, source, target, valid);
     })
 }
 

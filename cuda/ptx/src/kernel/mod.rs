@@ -13,6 +13,7 @@ pub mod pointwise;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;
+pub mod storage;
 pub mod suppress;
 mod tile;
 pub mod transpose;

@@ -4,8 +4,9 @@ use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{Dim, Tensor};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::index::IndexParams;
+use dlbc_ptx::kernel::storage::Storage;
 
-use super::{Case, Check, Random, Role, expected, holds, words};
+use super::{Case, Check, Random, Role, expected, holds, packed, rounded, words};
 
 /// More indices than a block has threads; some occur twice and some never.
 fn indices() -> Vec<i64> {
@@ -47,14 +48,24 @@ pub fn index(name: &str) -> Vec<Case> {
         let close = |e: f64| 1e-5 * e.abs() + 1e-5;
         match name {
             n if n.starts_with("gather") => {
-                let data = tensor(&[3, d, 30]);
+                let storage = match name {
+                    "gather_bf16" => Storage::Bf16,
+                    "gather_f16" => Storage::F16,
+                    _ => Storage::F32,
+                };
+                let mut data = tensor(&[3, d, 30]);
+                let mut stored = words(&data);
+                if storage != Storage::F32 {
+                    data = Tensor::from_f32(data.dims(), &rounded(storage, &data.to_f32()));
+                    stored = packed(storage, &data.to_f32());
+                }
                 let result =
                     valid.then(|| expected(&Prim::Gather(prim::Gather { axis: 1 }), &[&data, &index_tensor]));
                 cases.push(Case {
                     shape,
                     grid: [4, 1, 1],
                     buffers: vec![
-                        read(words(&data)),
+                        read(stored),
                         read(words(&index_tensor)),
                         (Role::Write, vec![0; 810 * width]),
                         (Role::Update, vec![0]),

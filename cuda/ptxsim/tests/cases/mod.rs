@@ -10,7 +10,8 @@ mod products;
 mod values;
 
 use dlbc_ops::prim::{Prim, reference};
-use dlbc_ops::tensor::{Array, Tensor};
+use dlbc_ops::tensor::{Array, DType, Tensor};
+use dlbc_ptx::kernel::storage::Storage;
 use dlbc_ptx::library::Entry;
 use dlbc_ptx::{Kernel, Region};
 use dlbc_ptxsim::{Fault, Memory, Program, Settings, Stats, launch, load};
@@ -138,11 +139,32 @@ impl Random {
 pub fn words(t: &Tensor) -> Vec<u32> {
     if t.dtype().is_float() {
         t.to_f32().iter().map(|v| v.to_bits()).collect()
-    } else if t.dtype() == dlbc_ops::tensor::DType::Bool {
+    } else if t.dtype() == DType::Bool {
         t.to_i64().iter().map(|v| *v as u32).collect()
     } else {
         t.to_i64().iter().flat_map(|v| [*v as u32, (*v >> 32) as u32]).collect()
     }
+}
+
+/// Rounds floats to the type in which they are stored.
+pub fn rounded(storage: Storage, values: &[f32]) -> Vec<f32> {
+    narrowed(storage, values).to_f32()
+}
+
+fn narrowed(storage: Storage, values: &[f32]) -> Tensor {
+    let wide = Tensor::from_f32(&[values.len()], values);
+    match storage {
+        Storage::F32 => wide,
+        Storage::Bf16 => Array::from_tensor(&wide).to_tensor(DType::Bf16),
+        Storage::F16 => Array::from_tensor(&wide).to_tensor(DType::F16),
+    }
+}
+
+/// Converts floats to words of their storage. An odd number of halves is followed by ones.
+pub fn packed(storage: Storage, values: &[f32]) -> Vec<u32> {
+    let mut bytes = narrowed(storage, values).bytes().to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4), 0x3c);
+    bytes.chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
 /// Evaluates a primitive by the float64 reference.

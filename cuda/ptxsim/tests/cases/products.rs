@@ -5,11 +5,11 @@ use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue};
-use dlbc_ptx::kernel::gemm::{GemmParams, Layout, SecondProduct, Skinny, Tile};
+use dlbc_ptx::kernel::gemm::{GemmParams, Layout, SecondProduct, Skinny, Storage, Tile};
 use dlbc_ptx::kernel::pointwise::Term;
 use dlbc_ptx::library::{convs, gemms, skinny};
 
-use super::{Case, Check, Random, Role, check, expected, near, words};
+use super::{Case, Check, Random, Role, check, expected, near, packed, rounded, words};
 
 /// Relative error of float32 sums and epilogues.
 const ROUNDING: f64 = 1e-6;
@@ -85,7 +85,7 @@ impl EpilogueOperands {
 }
 
 fn error(tile: Option<Tile>) -> f64 {
-    ROUNDING + tile.and_then(Tile::math).map_or(0.0, |math| math.error())
+    ROUNDING + tile.and_then(Tile::math).map_or(0.0, |math| math.rounding())
 }
 
 /// Sums of an element, each with its sum of magnitudes.
@@ -108,6 +108,7 @@ fn close(epilogue: Epilogue, error: f64, sums: Vec<Sums>, operands: Vec<Vec<f64>
 
 /// A matrix in the layout that a variant requires. Padding is NaN.
 struct Stored {
+    storage: Storage,
     values: Vec<f32>,
     /// Strides along lanes and depth.
     strides: [usize; 2],
@@ -118,11 +119,13 @@ struct Stored {
 impl Stored {
     fn new(random: &mut Random, layout: Layout, batches: usize, lanes: usize, depth: usize) -> Stored {
         let (outer, inner) = if layout.depth_first { (lanes, depth) } else { (depth, lanes) };
-        let line = if layout.vectorised { inner.next_multiple_of(4) + 4 } else { inner };
+        let group = layout.storage.group() as usize;
+        let line = if layout.vectorised { inner.next_multiple_of(group) + group } else { inner };
         let strides = if layout.depth_first { [line, 1] } else { [1, line] };
         let words = outer * line;
         let element = |i: usize| if i % line < inner { random.float() } else { f32::NAN };
-        Stored { values: (0..batches * words).map(element).collect(), strides, words }
+        let values: Vec<f32> = (0..batches * words).map(element).collect();
+        Stored { storage: layout.storage, values: rounded(layout.storage, &values), strides, words }
     }
 
     fn at(&self, batch: usize, lane: usize, depth: usize) -> f32 {
@@ -130,7 +133,7 @@ impl Stored {
     }
 
     fn role(&self) -> (Role, Vec<u32>) {
-        (Role::Read, self.values.iter().map(|v| v.to_bits()).collect())
+        (Role::Read, packed(self.storage, &self.values))
     }
 }
 
@@ -142,6 +145,16 @@ struct Sizes {
     /// Rows, columns and depth.
     mnk: [usize; 3],
     slices: usize,
+}
+
+impl Sizes {
+    /// Rounds lengths up, so that narrow elements fill groups of 16 bytes.
+    fn whole(mut self, layouts: &[Layout]) -> Sizes {
+        if layouts.iter().any(|l| l.vectorised && l.storage != Storage::F32) {
+            self.mnk = self.mnk.map(|d| d.next_multiple_of(8));
+        }
+        self
+    }
 }
 
 fn sizes(batch: [usize; 2], mnk: [usize; 3], slices: usize) -> Sizes {
@@ -158,7 +171,8 @@ pub fn gemm(name: &str) -> Vec<Case> {
             // More depth than the ring's stages, in slices unless there is an epilogue.
             sizes([1, 1], [r, c, 6 * d - 2], slices),
             sizes([2, 2], [3, 2, 0], 1),
-        ];
+        ]
+        .map(|s| s.whole(&v.layouts));
         let tile = v.tile;
         let products = (v.transforms, v.second);
         return floats(products, v.layouts, &v.epilogue, [c, d], error(Some(tile)), &sizes, |p| v.grid(p));
@@ -316,6 +330,9 @@ pub fn conv(name: &str) -> Vec<Case> {
         (1, 3, 1, 1, [3, 5, 4], 1),
         (3, 2, 5, 2, [2, 6, 5], 1),
     ] {
+        // Narrow weights fill groups of 16 bytes: 12 taps of an even number of channels do.
+        let even = variant.vectorised && variant.weights != Storage::F32;
+        let channels = if even { usize::next_multiple_of(channels, 2) } else { channels };
         let window = Window {
             kernel: vec![2, 3, 2],
             strides: strides.to_vec(),
@@ -334,6 +351,7 @@ pub fn conv(name: &str) -> Vec<Case> {
         let depths = depth_channels * taps;
         let slice = depths.div_ceil(slices).next_multiple_of(4);
         let w = random.floats(&[o * groups, c, 2, 3, 2]);
+        let w = dlbc_ops::tensor::Tensor::from_f32(w.dims(), &rounded(variant.weights, &w.to_f32()));
         let (x_dims, y_dims) =
             ([&[images, c * groups][..], &in_dims].concat(), [&[images, o * groups][..], &out_dims].concat());
         let (data_dims, out) =
@@ -409,7 +427,7 @@ pub fn conv(name: &str) -> Vec<Case> {
         };
         let mut buffers = vec![
             (Role::Read, words(&data)),
-            (Role::Read, words(&w)),
+            (Role::Read, packed(variant.weights, &w.to_f32())),
             (Role::Read, table),
             (Role::Write, vec![0; slices * elements]),
         ];

@@ -3,12 +3,12 @@
 use dlbc_ops::prim::{self, Prim, Reduction};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::Params as _;
-use dlbc_ptx::kernel::pointwise::{Access, ChainArgs, Kind, Term};
+use dlbc_ptx::kernel::pointwise::{Access, ChainArgs, Kind, Operand, Term};
 use dlbc_ptx::kernel::reduce::{Pass, Reduce, ReduceParams, Team};
 use dlbc_ptx::kernel::softmax::{SoftmaxParams, blocks};
 use dlbc_ptx::library::chains;
 
-use super::{Case, Random, Role, check, expected, words};
+use super::{Case, Random, Role, check, expected, packed, rounded, words};
 
 fn bools(values: impl Iterator<Item = bool>, dims: &[usize]) -> Tensor {
     let bytes: Vec<u8> = values.map(u8::from).collect();
@@ -79,6 +79,9 @@ pub fn pointwise(name: &str) -> Vec<Case> {
     if chain.out == Access::Strided {
         return vec![strided(chain)];
     }
+    if chain.rank > 0 {
+        return vec![transposed(chain)];
+    }
     let mut cases = vec![];
     // The second case has a divisor of 0, which fails for integers.
     for (count, zero) in [(600usize, false), (600, true)] {
@@ -116,6 +119,9 @@ pub fn pointwise(name: &str) -> Vec<Case> {
             };
             inputs[1] = Tensor::from_i64(&[count], &nonzero);
         }
+        for (input, operand) in inputs.iter_mut().zip(&chain.operands).filter(|(_, o)| o.kind == Kind::F) {
+            *input = Tensor::from_f32(input.dims(), &rounded(operand.storage, &input.to_f32()));
+        }
         let mut values: Vec<Array> = vec![];
         let whole = |t: &Tensor| {
             if t.elems() == 1 { Tensor::from_f32(&[count], &vec![t.to_f32()[0]; count]) } else { t.clone() }
@@ -136,7 +142,11 @@ pub fn pointwise(name: &str) -> Vec<Case> {
             values.push(value);
         }
         let result = values.pop().unwrap();
-        let mut buffers: Vec<(Role, Vec<u32>)> = inputs.iter().map(|t| (Role::Read, words(t))).collect();
+        let stored = |(t, o): (&Tensor, &Operand)| match o.kind {
+            Kind::F => (Role::Read, packed(o.storage, &t.to_f32())),
+            Kind::I | Kind::B => (Role::Read, words(t)),
+        };
+        let mut buffers: Vec<(Role, Vec<u32>)> = inputs.iter().zip(&chain.operands).map(stored).collect();
         let width = if chain.result() == Kind::I { 2 } else { 1 };
         buffers.push((Role::Write, vec![0; count * width]));
         buffers.push((Role::Update, vec![0]));
@@ -168,6 +178,23 @@ pub fn pointwise(name: &str) -> Vec<Case> {
         });
     }
     cases
+}
+
+/// A stored matrix `[35, 9]`, read transposed.
+fn transposed(chain: dlbc_ptx::kernel::pointwise::Chain) -> Case {
+    let storage = chain.operands[0].storage;
+    let x = rounded(storage, &operand(Kind::F, 1, 315, false).to_f32());
+    let result: Vec<f32> = (0..315).map(|i| x[i % 35 * 9 + i / 35]).collect();
+    let args = ChainArgs { count: 315, dims: vec![9, 35], strides: vec![vec![1, 9]], ..ChainArgs::default() };
+    Case {
+        shape: "9x35".into(),
+        grid: [chain.blocks(315), 1, 1],
+        buffers: vec![(Role::Read, packed(storage, &x)), (Role::Write, vec![0; 315])],
+        params: Box::new(move |at| {
+            chain.params(&ChainArgs { out: at[1], operands: vec![at[0]], ..args.clone() })
+        }),
+        check: check(Array::from_tensor(&Tensor::from_f32(&[315], &result)), |_, _| 0.0),
+    }
 }
 
 /// `where(c, a, b)` over `[7, 5, 9]`: `c` transposed, `a` a row that repeats, into every second place.

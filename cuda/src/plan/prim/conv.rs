@@ -3,7 +3,7 @@
 use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform};
 use dlbc_ptx::kernel::conv::{self, ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::Epilogue;
-use dlbc_ptx::kernel::gemm::Tile;
+use dlbc_ptx::kernel::gemm::{Storage, Tile};
 
 use super::super::product::{Product, Work, slice, tile};
 use super::super::windows::three_axes;
@@ -190,7 +190,8 @@ impl Planner {
         let vectorised =
             direction == Direction::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
         let epilogue = Epilogue::default();
-        let variant = conv::Conv { direction, transforms, second: None, vectorised, tile, epilogue };
+        let weights = Storage::F32;
+        let variant = conv::Conv { direction, transforms, second: None, vectorised, weights, tile, epilogue };
         let params = ConvParams {
             n,
             slice: tile.map_or(params.k, |tile| slice(tile, shape, groups) as u32),

@@ -14,7 +14,8 @@ use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
-pub use super::tile::{Math, SecondProduct, Tile};
+pub use super::storage::Storage;
+pub use super::tile::{Math, SecondProduct, Tile, Transfer, Unit};
 pub use integer::integer;
 pub use skinny::{ROWS, Skinny};
 
@@ -59,8 +60,20 @@ params! {
 pub struct Layout {
     /// Neighbours along the depth are adjacent in memory (K-major), rather than neighbouring rows or columns.
     pub depth_first: bool,
-    /// Adjacent elements can be loaded four at a time: each group of four starts at a multiple of 16 bytes.
+    /// The adjacent elements of 16 bytes can be loaded at a time: each group starts at a multiple of 16 bytes. Narrow elements
+    /// fill all groups, without a remainder.
     pub vectorised: bool,
+    /// Type of the elements in memory.
+    pub storage: Storage,
+}
+
+impl Layout {
+    /// Returns the layout's part of a kernel's name.
+    fn name(self) -> String {
+        let along = if self.depth_first { "_k" } else { "" };
+        let vector = if self.vectorised { format!("x{}", self.storage.group()) } else { String::new() };
+        format!("{}{along}{vector}", self.storage.name())
+    }
 }
 
 /// A variant of the tiled product.
@@ -165,6 +178,10 @@ impl Source for Operand {
         self.layout.vectorised
     }
 
+    fn storage(&self) -> Storage {
+        self.layout.storage
+    }
+
     fn transform(&self) -> Transform {
         self.transform
     }
@@ -183,19 +200,15 @@ impl Source for Operand {
     fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>) {
         let (exists, index) = (tile::both_exist(k, lane[1], inside), k.r());
         op!(k, "mad.lo.u32 {index}, {depth}, {}, {}", self.regs.strides[1], lane[0]);
-        (k.address(self.regs.base, index, 4), exists)
+        (k.address(self.regs.base, index, self.layout.storage.bytes()), exists)
     }
 }
 
 impl Gemm {
     /// Returns the entry point's name, which determines the text.
     pub fn name(&self) -> String {
-        let side = |i: usize| {
-            let layout = self.layouts[i];
-            let along = if layout.depth_first { "_k" } else { "" };
-            let vector = if layout.vectorised { "x4" } else { "" };
-            format!("{}{along}{vector}", tile::transform_name(self.transforms[i]))
-        };
+        let side =
+            |i: usize| format!("{}{}", tile::transform_name(self.transforms[i]), self.layouts[i].name());
         let second = self.second.map_or(String::new(), SecondProduct::name);
         format!("gemm_{}_{}{second}_{}{}", side(0), side(1), self.tile.name(), self.epilogue.name())
     }

@@ -59,9 +59,10 @@ impl Skinny {
     /// Returns the entry point's name, which determines the text.
     pub fn name(&self) -> String {
         let [a, b] = self.transforms.map(tile::transform_name);
+        let storage = self.layout.storage.name();
         let along = if self.layout.depth_first { "_k" } else { "" };
         let vector = if self.layout.vectorised { "x4" } else { "" };
-        format!("gemm_skinny_{a}_{b}{along}{vector}_{}{}", self.rows, self.epilogue.name())
+        format!("gemm_skinny_{a}_{b}{storage}{along}{vector}_{}{}", self.rows, self.epilogue.name())
     }
 
     /// Returns the grid of a launch with these parameters, whose tiles have [`Skinny::columns`] columns.
@@ -155,11 +156,8 @@ impl Skinny {
             return vec![tile::load(k, b, lane, depth, Some(inside))];
         }
         let (address, exists) = b.address(k, lane, depth, Some(inside));
-        let [x, y, z, w] = [k.f(), k.f(), k.f(), k.f()];
-        [x, y, z, w].iter().for_each(|v| op!(k, "mov.f32 {v}, {}", imm(0.0)));
-        let guard = exists.map_or(String::new(), |p| format!("@{p} "));
-        op!(k, "{guard}ld.global.v4.f32 {{{x}, {y}, {z}, {w}}}, [{address}]");
-        [x, y, z, w].map(|v| tile::transform(k, b.transform, v)).to_vec()
+        let values = self.layout.storage.load_four(k, "global", address, exists);
+        values.into_iter().map(|v| tile::transform(k, b.transform, v)).collect()
     }
 
     /// Adds the products of a staged chunk that begins at depth `at` and ends before `to`.

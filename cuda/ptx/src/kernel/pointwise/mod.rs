@@ -10,6 +10,7 @@ use dlbc_ops::prim::{Binary, Unary};
 use dlbc_ops::tensor::DType;
 
 use super::digest;
+use super::storage::Storage;
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
@@ -82,6 +83,20 @@ pub struct Operand {
     pub kind: Kind,
     /// Mapping from threads to elements.
     pub access: Access,
+    /// Type of floats in memory.
+    pub storage: Storage,
+}
+
+impl Operand {
+    /// Creates an operand of this type, whose floats are not narrow.
+    pub fn new(kind: Kind, access: Access) -> Operand {
+        Operand { kind, access, storage: Storage::F32 }
+    }
+
+    /// Returns the size of an element in memory, in bytes.
+    fn bytes(&self) -> u32 {
+        if self.kind == Kind::F { self.storage.bytes() } else { self.kind.bytes() }
+    }
 }
 
 /// A node of an expression. Numbers are indices of earlier terms.
@@ -225,10 +240,10 @@ impl Chain {
         for (number, operand) in self.operands.iter().enumerate() {
             let base = k.param_u64(16 + 8 * number);
             let address = match operand.access {
-                Access::Linear => k.address(base, i, operand.kind.bytes()),
+                Access::Linear => k.address(base, i, operand.bytes()),
                 Access::Strided => {
                     let index = strided(k);
-                    k.address(base, index, operand.kind.bytes())
+                    k.address(base, index, operand.bytes())
                 }
                 Access::Scalar => base,
             };
@@ -254,10 +269,10 @@ impl Chain {
 
     fn load(&self, k: &mut Emitter, operand: Operand, address: Reg) -> Vec<Reg> {
         if self.width == 4 && operand.access == Access::Linear {
-            let v = [k.f(), k.f(), k.f(), k.f()];
-            let [a, b, c, d] = v;
-            op!(k, "ld.global.v4.f32 {{{a}, {b}, {c}, {d}}}, [{address}]");
-            return v.to_vec();
+            return operand.storage.load_four(k, "global", address, None);
+        }
+        if operand.kind == Kind::F {
+            return vec![operand.storage.load(k, "global", address, None)];
         }
         let v = operand.kind.register(k);
         op!(k, "ld.global.{} {v}, [{address}]", operand.kind.suffix());

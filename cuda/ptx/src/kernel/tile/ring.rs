@@ -1,72 +1,89 @@
-//! A ring of stages in shared memory: asynchronous copies fill the stages ahead while tensor cores multiply the one that has
-//! arrived.
+//! Transfer by asynchronous copies: they fill a ring of stages in shared memory ahead of the stage that is multiplied.
 
 use dlbc_ops::prim::Transform;
 
-use super::{Depths, Math, Pitch, SecondProduct, Share, Source, Sums, Tile, share, tensor};
+use super::shape::Tile;
+use super::share::Share;
+use super::slot::Slot;
+use super::source::{Depths, Source};
+use super::sums::{Accumulators, SecondProduct, Sums};
+use super::unit::layout;
 use crate::emit::{Emitter, Reg};
+use crate::kernel::storage::Storage;
 use crate::op;
 
 /// Stages of the ring: one is multiplied, the others are being filled.
 const STAGES: u32 = 3;
 
-/// An operand in a stage of the ring. An operand with the transform `One` takes no memory.
-#[derive(Clone, Copy)]
-pub(super) struct Slot {
-    /// Offset of the operand's tile in a stage, in bytes.
-    pub(super) base: u32,
-    pub(super) pitch: Pitch,
-    pub(super) transform: Transform,
+/// An operand and the thread's share of it.
+struct Operand<'a> {
+    source: &'a dyn Source,
+    share: Share,
+    /// Bytes of a vectorised copy along the lanes that exist; `None` for other copies.
+    edge: Option<Reg>,
 }
 
-/// Returns the strides and the size of an operand's tile, in words. The padding lets the 8 lanes by 4 depths of a fragment
-/// (pairs of depths for bfloat16) fall into different banks, and aligns copies of 16 bytes.
-fn pitch(source: &dyn Source, tile: Tile, extent: u32, math: Math) -> (Pitch, u32) {
-    let [deep, across] = if math == Math::Bf16 { [8, 4] } else { [4, 8] };
-    if source.depth_first() {
-        ([1, tile.depth + deep], extent * (tile.depth + deep))
-    } else {
-        ([extent + across, 1], tile.depth * (extent + across))
+impl<'a> Operand<'a> {
+    fn new(
+        k: &mut Emitter,
+        tile: Tile,
+        source: &'a dyn Source,
+        place: (u32, Reg),
+        slot: Slot,
+    ) -> Operand<'a> {
+        // A copy keeps elements together, so those that are adjacent in memory must be so in shared memory.
+        let together = slot.pitch[usize::from(!source.depth_first())] == 1;
+        // Every thread copies something.
+        let share = place.0 * tile.depth / tile.threads();
+        let width = if source.vectorised() && together { slot.storage.group().min(share) } else { 1 };
+        let share = Share::new(k, tile, source, place, width, slot);
+        let ragged = width > 1 && slot.storage == Storage::F32;
+        let edge = (ragged && !source.depth_first()).then(|| remaining(k, source.lanes(), share.lane, width));
+        Operand { source, share, edge }
     }
-}
 
-impl Share {
-    /// Starts the copies of the stage at byte `stage` of the ring, from depth `at` on and below `limit`. `edge` are the bytes of a
-    /// vectorised copy that exist.
-    fn copy(&self, k: &mut Emitter, source: &dyn Source, edge: Option<Reg>, at: Reg, limit: Reg, stage: Reg) {
+    /// Starts the copies of the stage at byte `stage` of the ring, from depth `at` on and below `limit`.
+    fn copy(&self, k: &mut Emitter, at: Reg, limit: Reg, stage: Reg) {
+        let Operand { source, share, edge } = self;
+        let storage = source.storage();
         let target = k.r();
-        op!(k, "add.u32 {target}, {}, {stage}", self.first);
+        op!(k, "add.u32 {target}, {}, {stage}", share.first);
+        let bytes = share.width * storage.bytes();
+        let cache = if bytes == 16 { "cg" } else { "ca" };
         let mut copies = 0;
-        for depth in &self.depths {
+        for depth in &share.depths {
             let (here, inside) = (k.r(), k.p());
             op!(k, "add.u32 {here}, {at}, {depth}");
             op!(k, "setp.lt.u32 {inside}, {here}, {limit}");
             // A vectorised copy along the depth takes only the elements before the end.
-            let left = (source.vectorised() && source.depth_first()).then(|| {
-                let left = k.r();
-                op!(k, "sub.u32 {left}, {limit}, {here}");
-                op!(k, "min.u32 {left}, {left}, 4");
-                op!(k, "shl.b32 {left}, {left}, 2");
-                left
-            });
-            for lane in &self.lanes {
+            let ragged = share.width > 1 && storage == Storage::F32 && source.depth_first();
+            let left = ragged.then(|| remaining(k, limit, here, share.width));
+            for lane in &share.lanes {
                 let (address, exists) = source.address(k, lane, here, Some(inside));
-                let bytes = match (left.or(edge), exists) {
+                let size = match (left.or(*edge), exists) {
                     (Some(left), Some(exists)) => select(k, left, exists),
-                    (None, Some(exists)) => select(k, 4, exists),
+                    (None, Some(exists)) => select(k, bytes, exists),
                     (Some(left), None) => left,
-                    (None, None) => k.mov_u32("4"),
+                    (None, None) => k.mov_u32(&bytes.to_string()),
                 };
-                let (cache, width) = if source.vectorised() { ("cg", 16) } else { ("ca", 4) };
                 op!(
                     k,
-                    "cp.async.{cache}.shared.global [{target}+{}], [{address}], {width}, {bytes}",
-                    copies * self.step
+                    "cp.async.{cache}.shared.global [{target}+{}], [{address}], {bytes}, {size}",
+                    copies * share.step
                 );
                 copies += 1;
             }
         }
     }
+}
+
+/// Returns the bytes of up to `width` floats from `at` on that lie before `end`.
+fn remaining(k: &mut Emitter, end: Reg, at: Reg, width: u32) -> Reg {
+    let left = k.r();
+    op!(k, "sub.u32 {left}, {end}, {at}");
+    op!(k, "min.u32 {left}, {left}, {width}");
+    op!(k, "shl.b32 {left}, {left}, 2");
+    left
 }
 
 fn select(k: &mut Emitter, bytes: impl std::fmt::Display, exists: Reg) -> Reg {
@@ -75,56 +92,34 @@ fn select(k: &mut Emitter, bytes: impl std::fmt::Display, exists: Reg) -> Reg {
     r
 }
 
-/// Returns the bytes of a vectorised copy along the lanes that exist; `None` for other copies.
-fn edge(k: &mut Emitter, source: &dyn Source, share: &Share) -> Option<Reg> {
-    (source.vectorised() && !source.depth_first()).then(|| {
-        let left = k.r();
-        op!(k, "sub.u32 {left}, {}, {}", source.lanes(), share.lane);
-        op!(k, "min.u32 {left}, {left}, 4");
-        op!(k, "shl.b32 {left}, {left}, 2");
-        left
-    })
-}
-
-/// Emits the product on tensor cores.
+/// Emits the product.
 pub(super) fn multiply(
     k: &mut Emitter,
-    tile: Tile,
-    (warp, math, second): ([u32; 2], Math, Option<SecondProduct>),
+    (tile, second): (Tile, Option<SecondProduct>),
     (a, b): (&dyn Source, &dyn Source),
     (row, column): (Reg, Reg),
     depths: Depths,
 ) -> Sums {
-    let (mut stage_bytes, mut slots) = (0, vec![]);
-    for (source, extent) in [(a, tile.rows), (b, tile.columns)] {
-        let (pitch, words) = pitch(source, tile, extent, math);
-        slots.push(Slot { base: stage_bytes, pitch, transform: source.transform() });
-        stage_bytes += if source.transform() == Transform::One { 0 } else { 4 * words };
-    }
+    let [left, right] = [a, b].map(|s| (s, s.transform(), s.storage()));
+    let (mut slots, stage_bytes) = layout(tile, [left, right]);
     let base = k.shared(STAGES * stage_bytes);
-    // 128 registers per thread hold the sums and fragments of the large tile; two sets of sums need more.
-    let threads = if second.is_some_and(|s| s.separate) { 256 } else { 512 };
-    k.set_resident_blocks(threads / tile.threads());
     slots.iter_mut().for_each(|s| s.base += base);
-    let mut shares = vec![];
-    for ((source, slot), (extent, start)) in
-        [a, b].into_iter().zip(&slots).zip([(tile.rows, row), (tile.columns, column)])
+    let mut operands = vec![];
+    for ((source, slot), place) in
+        [a, b].into_iter().zip(slots).zip([(tile.rows, row), (tile.columns, column)])
     {
-        if source.transform() != Transform::One {
-            let width = if source.vectorised() { 4 } else { 1 };
-            let share = share(k, tile, source, (extent, start), width, (slot.base, slot.pitch));
-            let edge = edge(k, source, &share);
-            shares.push((source, share, edge));
+        if slot.transform != Transform::One {
+            operands.push(Operand::new(k, tile, source, place, slot));
         }
     }
-    let (position, values) = tensor::begin(k, tile, warp, math, [slots[0], slots[1]]);
-    let separate = second.filter(|s| s.separate).map(|_| tensor::zeros(k, warp));
+    let position = tile.unit.begin(k, tile, slots);
+    let sums = Accumulators::zeros(k, tile.unit.dims(), second);
 
     let at = k.mov_u32(&depths.from.to_string());
     let (fill_stage, read_stage) = (k.mov_u32("0"), k.mov_u32("0"));
     let issue = |k: &mut Emitter| {
-        for (source, share, edge) in &shares {
-            share.copy(k, *source, *edge, at, depths.to, fill_stage);
+        for operand in &operands {
+            operand.copy(k, at, depths.to, fill_stage);
         }
         op!(k, "cp.async.commit_group");
         op!(k, "add.u32 {at}, {at}, {}", tile.depth);
@@ -149,14 +144,13 @@ pub(super) fn multiply(
     op!(k, "bar.sync 0");
     issue(k);
     advance(k, fill_stage);
-    let mut products = vec![([slots[0].transform, slots[1].transform], &values)];
-    products.extend(second.map(|s| (s.transforms, separate.as_ref().unwrap_or(&values))));
-    tensor::step(k, tile, (warp, math), &position, [slots[0], slots[1]], read_stage, &products);
+    let products = sums.products(slots.map(|s| s.transform));
+    tile.unit.step(k, tile, &position, slots, Some(read_stage), &products);
     advance(k, read_stage);
     let more = k.p();
     op!(k, "setp.lt.u32 {more}, {at}, {end}");
     op!(k, "@{more} bra {top}");
     op!(k, "cp.async.wait_group 0");
-    let (rows, columns) = tensor::indices(k, warp, &position, row, column);
-    Sums { rows, columns, values, second: separate }
+    let indices = tile.unit.indices(k, tile, &position, (row, column));
+    sums.finish(indices)
 }
