@@ -41,6 +41,10 @@ pub enum Remedy {
     CompileForOutput(String),
     /// A program that starts at a tensor that is computed from an input: [`ExplainerBuilder::stop_at`](crate::ExplainerBuilder::stop_at).
     StopAt,
+    /// Launches one by one on the device, so that the error names the kernel.
+    LaunchOneByOne,
+    /// A longer wait for the device.
+    DeviceTimeout,
     /// A file of another kind, which is in the place of a model.
     NotModel(Content),
     /// A file of another kind, which is in the place of an input.
@@ -105,6 +109,8 @@ impl Remedy {
             RuntimeRemedy::DetectorLayout => Remedy::BoxLayout(None),
             RuntimeRemedy::IntegratedGradients => Remedy::IntegratedGradients,
             RuntimeRemedy::StopAt => Remedy::StopAt,
+            RuntimeRemedy::LaunchOneByOne => Remedy::LaunchOneByOne,
+            RuntimeRemedy::DeviceTimeout => Remedy::DeviceTimeout,
         })
     }
 

@@ -80,6 +80,8 @@ pub struct MemoryReport {
     pub plan_bytes: u64,
     /// Number of segments of the forward that the reverse computes again to save memory; 0 and 1 stand for none.
     pub segments: usize,
+    /// Number of kernels of which the device keeps registers in memory, which makes them slower.
+    pub spilled_kernels: usize,
 }
 
 /// An engine that runs programs without symbolic dimensions.

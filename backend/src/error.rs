@@ -49,12 +49,21 @@ pub enum BackendError {
     /// A node that failed on these values: an index out of range, a division of integers by zero.
     #[error("{0}")]
     Node(String),
-    /// An absent or lost device.
+    /// An absent device, or one that a named kernel brought down.
     #[error("{0}")]
     Device(String),
+    /// A device that stopped working.
+    #[error("{0}")]
+    DeviceLost(String),
+    /// A device that did not finish its work in time.
+    #[error("{0}")]
+    DeviceTimeout(String),
     /// More memory needed than the device has.
     #[error("{0}")]
     DeviceMemory(String),
+    /// A setting of the engine with an invalid value.
+    #[error("{0}")]
+    Setting(String),
     /// A bug in dlbc or in the engine below the backend.
     #[error("backend {backend} failed ({stage}): {message}")]
     Engine {
@@ -109,10 +118,13 @@ impl BackendError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             BackendError::MissingInput(_) | BackendError::Node(_) => ErrorKind::InvalidInput,
-            BackendError::UnknownOutput(_) => ErrorKind::Usage,
+            BackendError::UnknownOutput(_) | BackendError::Setting(_) => ErrorKind::Usage,
             BackendError::Limit { .. } | BackendError::Readers { .. } => ErrorKind::Limit,
             BackendError::Unsupported { .. } => ErrorKind::Unsupported,
-            BackendError::Device(_) | BackendError::DeviceMemory(_) => ErrorKind::Device,
+            BackendError::Device(_)
+            | BackendError::DeviceLost(_)
+            | BackendError::DeviceTimeout(_)
+            | BackendError::DeviceMemory(_) => ErrorKind::Device,
             BackendError::Cancelled => ErrorKind::Cancelled,
             BackendError::Engine { .. } => ErrorKind::Internal,
         }

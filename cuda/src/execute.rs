@@ -6,10 +6,14 @@ use dlbc_backend::{BackendError, MemoryReport, Outputs, Plan, Progress, RunContr
 use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
+use dlbc_ptx::{KernelId, Launch, Region, SequenceId};
 
+use crate::error::backend_error;
 use crate::plan::{Addresses, Location, Lowered, StageOutput, StagePlan, Step, View};
 use crate::resident::{Shared, lock, to_device};
+
+/// Bytes of local memory above which a kernel counts as spilled. Division calls a routine that may keep a return address.
+const SPILLED: u32 = 64;
 
 /// A stage of a program on the device.
 struct Stage {
@@ -51,17 +55,6 @@ pub(crate) struct DevicePlan {
 #[derive(Clone)]
 struct Generation(u64);
 
-/// Converts an error of the device to one of the backend.
-pub(crate) fn backend_error(error: DeviceError) -> BackendError {
-    match error {
-        DeviceError::Absent(_) | DeviceError::Lost(_) => BackendError::Device(error.to_string()),
-        DeviceError::OutOfMemory { .. } => BackendError::DeviceMemory(error.to_string()),
-        DeviceError::Assembly { .. } | DeviceError::Launch { .. } => {
-            BackendError::Engine { backend: "cuda", stage: "running", message: error.to_string() }
-        }
-    }
-}
-
 impl DevicePlan {
     /// Allocates memory, loads the kernels, uploads constants and tables, and runs the setup stage.
     pub(crate) fn new(shared: Shared, lowered: Lowered) -> Result<DevicePlan, BackendError> {
@@ -99,6 +92,8 @@ impl DevicePlan {
             .map(|k| resident.device.load(k))
             .collect::<Result<_, _>>()
             .map_err(backend_error)?;
+        let spilled = kernels.iter().filter(|k| resident.device.local_bytes(**k) > SPILLED);
+        plan.memory.spilled_kernels = spilled.count();
         let launches = |steps: &[Step]| steps.iter().map(|s| launch(s, &kernels, &addresses)).collect();
         for (stage, stage_plan) in plan.stages.iter_mut().zip(&lowered.stages) {
             for (steps, times) in stage_plan.runs() {

@@ -8,6 +8,7 @@
 
 mod backend;
 mod driver;
+mod error;
 mod execute;
 mod expand;
 mod hoist;
@@ -20,3 +21,4 @@ pub use dlbc_backend::Precision;
 pub use dlbc_ptx::kernel::gemm::Math;
 pub use dlbc_ptx::{Device, DeviceError};
 pub use driver::{find, open};
+pub use error::backend_error;

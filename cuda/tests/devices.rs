@@ -114,6 +114,20 @@ fn launches_that_exceed_the_limits_of_devices_are_rejected() {
     assert!(error.to_string().contains("65536"), "{error}");
 }
 
+#[test]
+fn launches_whose_threads_32_bits_cannot_count_are_rejected() {
+    // A warp for each row: 2³³ threads.
+    let graph = graph(&[Tensor::from_f32(&[1, 2], &[1.0, 2.0])], |b, v| {
+        let to = [1 << 28, 2].map(dlbc_ops::tensor::Dim::known).into_iter().collect();
+        let tall = b.add(prim::Expand { to }, v);
+        b.add(prim::Softmax { axis: 1 }, &[tall])
+    });
+    let backend = CudaBackend::new(Box::<Simulator>::default());
+    let error = backend.prepare(&graph, &["y".into()], &[], &SessionOptions::default()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("8589934592 threads"), "{error}");
+}
+
 /// `y = tanh(x w)`, `r = y · seed`, `relevance = |x| · sum(r)`.
 fn two_stages() -> Graph<Prim> {
     let mut r = Random::new(3);

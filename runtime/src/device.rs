@@ -1,6 +1,6 @@
 //! Names of devices, and how to open them.
 
-use dlbc_backend::{Backend, BackendError, Precision, ReferenceBackend};
+use dlbc_backend::{Backend, Precision, ReferenceBackend};
 
 use crate::error::RuntimeError;
 
@@ -96,7 +96,7 @@ fn cpu() -> Result<Engine, RuntimeError> {
 
 #[cfg(feature = "cuda")]
 fn cuda(ordinal: usize, precision: Precision) -> Result<Engine, RuntimeError> {
-    let device = dlbc_cuda::open(ordinal).map_err(|error| BackendError::Device(error.to_string()))?;
+    let device = dlbc_cuda::open(ordinal).map_err(dlbc_cuda::backend_error)?;
     Ok(Engine::Cuda(device.with_precision(precision)))
 }
 
@@ -108,5 +108,8 @@ fn cuda(_: usize, _: Precision) -> Result<Engine, RuntimeError> {
 /// Returns the error for an engine that this build leaves out.
 #[cfg(not(all(feature = "cpu", feature = "cuda")))]
 fn missing_feature(engine: &str, feature: &str) -> RuntimeError {
-    BackendError::Device(format!("{engine} is not available: built without feature `{feature}`")).into()
+    dlbc_backend::BackendError::Device(format!(
+        "{engine} is not available: built without feature `{feature}`"
+    ))
+    .into()
 }

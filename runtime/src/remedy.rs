@@ -21,6 +21,10 @@ pub enum Remedy {
     IntegratedGradients,
     /// A program that starts at a tensor that is computed from the input.
     StopAt,
+    /// Launches one by one, so that the error names the kernel.
+    LaunchOneByOne,
+    /// A longer wait for the device.
+    DeviceTimeout,
 }
 
 impl RuntimeError {
@@ -29,6 +33,8 @@ impl RuntimeError {
         match self {
             RuntimeError::Backend(error) => match error {
                 BackendError::Limit { .. } => Some(Remedy::MaxTensorBytes),
+                BackendError::DeviceLost(_) => Some(Remedy::LaunchOneByOne),
+                BackendError::DeviceTimeout(_) => Some(Remedy::DeviceTimeout),
                 _ => None,
             },
             RuntimeError::NotCompiled(_) => Some(Remedy::Compile),

@@ -30,6 +30,10 @@ pub fn advice(remedy: &Remedy) -> Option<String> {
         Remedy::Compile => "compile the model with `dlbc compile`, where these flags belong".into(),
         Remedy::CompileForOutput(output) => format!("compile the model with `--output {}`", visible(output)),
         Remedy::StopAt => "`--stop-at NAME` starts at a tensor that is computed from the input".into(),
+        Remedy::LaunchOneByOne => "set DLBC_CUDA_SYNC=1 in the environment to learn which kernel it was".into(),
+        Remedy::DeviceTimeout => {
+            "DLBC_CUDA_TIMEOUT sets the limit in seconds, 0 for none; DLBC_CUDA_SYNC=1 names the kernel".into()
+        }
         Remedy::NotModel(content) => return for_model(*content).map(String::from),
         Remedy::NotInput(content) => return for_input(*content).map(String::from),
         Remedy::Inputs => {

@@ -174,6 +174,12 @@ impl Explainer {
                 memory.plan_bytes.div_ceil(1 << 20)
             ));
         }
+        if memory.spilled_kernels > 0 {
+            notes.note(format!(
+                "the driver keeps registers of {} kernels in memory: they run slower than they could",
+                memory.spilled_kernels
+            ));
+        }
         if batch_size < targets {
             notes.note(format!(
                 "the device's memory holds {batch_size} of {targets} targets at once: they took {} reverses",

@@ -1,9 +1,12 @@
-//! The CUDA backend without a GPU: kernels on the interpreter, a driver that fails on purpose.
+//! The CUDA backend without a GPU: kernels on the interpreter, and behind a driver that runs them there, late, and fails on
+//! purpose.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../common/mod.rs"]
 mod common;
 
-mod fake_driver;
+mod driver;
+mod faults;
 mod interpreted;
+mod machine;

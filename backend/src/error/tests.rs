@@ -25,7 +25,10 @@ variants!(
     Unsupported,
     Node,
     Device,
+    DeviceLost,
+    DeviceTimeout,
     DeviceMemory,
+    Setting,
     Engine,
     Cancelled,
 );
@@ -48,11 +51,17 @@ fn examples() -> Vec<BackendError> {
             "node `/lookup/Gather` (gather): index 70 is out of range: expected -64 to 63".into(),
         ),
         BackendError::Device("no CUDA device: expected the driver library libcuda.so.1".into()),
+        BackendError::DeviceLost(
+            "the device was lost: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access was encountered) in kernel `softmax`"
+                .into(),
+        ),
+        BackendError::DeviceTimeout("the device did not finish within 300 s: kernel `softmax`".into()),
         BackendError::DeviceMemory("the run takes 2048 bytes of device memory: the device has 1024".into()),
+        BackendError::Setting("invalid DLBC_CUDA_SYNC: expected 0 or 1, found \"yes\"".into()),
         BackendError::Engine {
             backend: "cuda",
             stage: "running",
-            message: "CUDA_ERROR_LAUNCH_FAILED".into(),
+            message: "the driver refused cuGraphUpload: CUDA_ERROR_INVALID_VALUE (invalid argument)".into(),
         },
         BackendError::Cancelled,
     ]

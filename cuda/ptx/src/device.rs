@@ -50,15 +50,15 @@ pub struct Launch {
 }
 
 /// Failure of a device operation.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum DeviceError {
     /// The driver or the device is missing, or too old.
     #[error("no CUDA device: {0}")]
     Absent(String),
     /// Device memory is exhausted.
-    #[error("out of device memory: {requested} bytes needed{}", available.map_or_else(String::new, |n| format!(", {n} free")))]
+    #[error("out of device memory{}", memory(*requested, *available))]
     OutOfMemory {
-        /// Requested bytes.
+        /// Requested bytes; 0 when the driver needs memory of its own.
         requested: u64,
         /// Free bytes, if the device reports them.
         available: Option<u64>,
@@ -66,6 +66,33 @@ pub enum DeviceError {
     /// The device stopped working; its memory and kernels are unusable from now on.
     #[error("the device was lost: {0}")]
     Lost(String),
+    /// A kernel that is known by name faulted, after which the device is as unusable as a lost one.
+    #[error("kernel `{name}` faulted: {message}")]
+    Fault {
+        /// Entry point of the kernel.
+        name: String,
+        /// Error of the driver, size of the launch, parameters and operands.
+        message: String,
+    },
+    /// The device does not finish its work; it counts as lost.
+    #[error("the device did not finish within {seconds} s: {running}")]
+    TimedOut {
+        /// Seconds of waiting.
+        seconds: f64,
+        /// Work that it was given last.
+        running: String,
+    },
+    /// The driver refused a call, which is a bug in dlbc.
+    #[error("the driver refused {call}: {message}")]
+    Refused {
+        /// Function of the driver.
+        call: String,
+        /// Error of the driver.
+        message: String,
+    },
+    /// A variable of the environment with an invalid value.
+    #[error("{0}")]
+    Setting(String),
     /// The driver's assembler rejected a kernel.
     #[error("cannot load kernel `{name}`: {log}")]
     Assembly {
@@ -82,6 +109,12 @@ pub enum DeviceError {
         /// Description of the failure.
         message: String,
     },
+}
+
+/// Returns the rest of the message about exhausted memory.
+fn memory(requested: u64, available: Option<u64>) -> String {
+    let free = available.map_or_else(String::new, |n| format!(", {n} free"));
+    if requested == 0 { free } else { format!(": {requested} bytes needed{free}") }
 }
 
 /// A device that loads and launches kernels: a GPU behind the CUDA driver, or the interpreter.
@@ -101,7 +134,7 @@ pub trait Device: Send {
     /// Frees the allocation that begins at `address`.
     fn release(&mut self, address: u64);
 
-    /// Copies `bytes` to the device.
+    /// Copies `bytes` to the device, before all later launches. May return before they have arrived.
     ///
     /// # Errors
     /// When the device is lost.
@@ -116,8 +149,13 @@ pub trait Device: Send {
     /// Loads a kernel. A text that is already loaded yields the same handle.
     ///
     /// # Errors
-    /// When the assembler rejects the text.
+    /// When the assembler rejects the text, or the device is lost.
     fn load(&mut self, kernel: &Kernel) -> Result<KernelId, DeviceError>;
+
+    /// Returns the bytes of local memory of a thread of a loaded kernel, to which registers may be spilled.
+    fn local_bytes(&self, _kernel: KernelId) -> u32 {
+        0
+    }
 
     /// Prepares launches that will run repeatedly, in the order of the list.
     ///

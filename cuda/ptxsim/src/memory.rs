@@ -12,10 +12,14 @@ const RED_ZONE: u64 = 256;
 pub struct Memory {
     words: Vec<u32>,
     written: Vec<bool>,
-    /// Thread that wrote each word in this launch, 0 for none. Valid for words that the launch may write.
+    /// Last launch that touched each word that it may write; the two records below belong to it.
+    touched: Vec<u32>,
+    /// Thread that wrote each word in that launch, 0 for none.
     writer: Vec<u32>,
-    /// Thread that read each word in this launch, 0 for none, [`MANY`] for several.
+    /// Thread that read each word in that launch, 0 for none, [`MANY`] for several.
     reader: Vec<u32>,
+    /// Number of launches so far.
+    launch: u32,
     /// Allocations, sorted by address.
     allocations: Vec<Region>,
     capacity: Option<u64>,
@@ -88,6 +92,7 @@ impl Memory {
         if end > self.words.len() {
             self.words.resize(end, 0);
             self.written.resize(end, false);
+            self.touched.resize(end, 0);
             self.writer.resize(end, 0);
             self.reader.resize(end, 0);
         }
@@ -134,17 +139,20 @@ impl Memory {
         Ok(())
     }
 
-    /// Prepares a launch: marks its results as not written and clears the records of accesses.
+    /// Prepares a launch: marks its results as not written.
     pub(crate) fn begin(&mut self, declared: &Declared) {
+        self.launch += 1;
         for (region, access) in &declared.regions {
             if *access == Access::Write {
                 self.forget(*region);
             }
-            if *access != Access::Read {
-                let range = Self::range(*region);
-                self.writer[range.clone()].fill(0);
-                self.reader[range].fill(0);
-            }
+        }
+    }
+
+    /// Clears the records of a word at its first access in this launch.
+    fn touch(&mut self, at: usize) {
+        if self.touched[at] != self.launch {
+            (self.touched[at], self.writer[at], self.reader[at]) = (self.launch, 0, 0);
         }
     }
 
@@ -195,6 +203,7 @@ impl Memory {
                 return Err(("read of memory that nobody wrote", format!("{address:#x}")));
             }
             if access != Access::Read {
+                self.touch(i);
                 if self.writer[i] != 0 && self.writer[i] != thread {
                     return Err(("race in global memory", format!("{address:#x} is read and written")));
                 }
@@ -214,6 +223,7 @@ impl Memory {
     ) -> Result<usize, FaultText> {
         let (at, _) = Self::locate(declared, hint, (address, bytes), Intent::Write)?;
         for i in at..at + (bytes / 4) as usize {
+            self.touch(i);
             let other = |recorded: u32| recorded != 0 && recorded != thread;
             if other(self.writer[i]) {
                 return Err(("race in global memory", format!("{address:#x} has two writers")));

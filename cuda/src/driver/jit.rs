@@ -3,18 +3,20 @@
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaFunction, sys};
+use cudarc::driver::{CudaContext, CudaFunction, DriverError, sys};
 use cudarc::nvrtc::Ptx;
 use dlbc_ptx::{DeviceError, Kernel};
 
 use super::cubins::Cubins;
+use super::failure::{describe, failed};
 
-/// Loads a kernel for a target, from the cache of machine code or newly assembled.
+/// Loads a kernel for a target, from the cache of machine code or newly assembled. Also returns the bytes of local memory that
+/// a thread takes.
 pub(super) fn load(
     context: &Arc<CudaContext>,
     target: &str,
     kernel: &Kernel,
-) -> Result<CudaFunction, DeviceError> {
+) -> Result<(CudaFunction, u32), DeviceError> {
     Cubins::in_user_cache().load(
         target,
         &kernel.text,
@@ -27,24 +29,27 @@ fn refused(kernel: &Kernel, log: impl ToString) -> DeviceError {
     DeviceError::Assembly { name: kernel.name.clone(), log: log.to_string() }
 }
 
+/// Converts an error of the driver. Exhausted memory and a lost device are not the kernel's fault.
+fn broken(kernel: &Kernel, error: DriverError) -> DeviceError {
+    match failed("cuModuleLoadData", error) {
+        DeviceError::Refused { .. } => refused(kernel, describe(error)),
+        other => other,
+    }
+}
+
 fn function(
     context: &Arc<CudaContext>,
     kernel: &Kernel,
     cubin: Vec<u8>,
-) -> Result<CudaFunction, DeviceError> {
-    let module = context.load_module(Ptx::from_binary(cubin)).map_err(|e| refused(kernel, e))?;
-    let function = module.load_function(&kernel.name).map_err(|e| refused(kernel, e))?;
+) -> Result<(CudaFunction, u32), DeviceError> {
+    let module = context.load_module(Ptx::from_binary(cubin)).map_err(|e| broken(kernel, e))?;
+    let function = module.load_function(&kernel.name).map_err(|e| broken(kernel, e))?;
     if kernel.shared > 0 {
         let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        function.set_attribute(attribute, kernel.shared as i32).map_err(|e| refused(kernel, e))?;
+        function.set_attribute(attribute, kernel.shared as i32).map_err(|e| broken(kernel, e))?;
     }
-    match function.local_size_bytes() {
-        Ok(0) => Ok(function),
-        // Division calls a routine that may keep a return address; more is a spill.
-        Ok(bytes) if bytes <= 64 => Ok(function),
-        Ok(bytes) => Err(refused(kernel, format!("{bytes} bytes of local memory: registers were spilled"))),
-        Err(e) => Err(refused(kernel, e)),
-    }
+    let local = function.local_size_bytes().map_err(|e| broken(kernel, e))?;
+    Ok((function, local.unsigned_abs()))
 }
 
 /// Assembles a kernel for the current device.
@@ -62,7 +67,7 @@ fn assemble(kernel: &Kernel) -> Result<Vec<u8>, DeviceError> {
     // SAFETY: `keys`, `values` and the log that they name outlive the link state, which is destroyed below.
     unsafe { sys::cuLinkCreate_v2(keys.len() as u32, keys.as_mut_ptr(), values.as_mut_ptr(), &mut state) }
         .result()
-        .map_err(|e| refused(kernel, e))?;
+        .map_err(|e| broken(kernel, e))?;
     let (mut cubin, mut size) = (std::ptr::null_mut(), 0usize);
     // SAFETY: `state` is alive; `source` ends with a zero and is as long as said.
     let added = unsafe {
@@ -89,6 +94,12 @@ fn assemble(kernel: &Kernel) -> Result<Vec<u8>, DeviceError> {
     let _ = unsafe { sys::cuLinkDestroy(state) };
     code.map_err(|e| {
         let end = errors.iter().position(|c| *c == 0).unwrap_or(errors.len());
-        refused(kernel, format!("{e}\n{}", String::from_utf8_lossy(&errors[..end])))
+        match broken(kernel, e) {
+            DeviceError::Assembly { name, log } => DeviceError::Assembly {
+                name,
+                log: format!("{log}\n{}", String::from_utf8_lossy(&errors[..end])),
+            },
+            other => other,
+        }
     })
 }

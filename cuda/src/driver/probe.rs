@@ -1,6 +1,5 @@
 //! Detection of a usable GPU, with an error instead of a panic whatever the machine lacks.
 
-use std::panic;
 use std::sync::Arc;
 
 use cudarc::driver::sys::CUdevice_attribute::{
@@ -9,6 +8,9 @@ use cudarc::driver::sys::CUdevice_attribute::{
 };
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use dlbc_ptx::DeviceError;
+
+use super::failure::describe;
+use super::symbols::{self, VERSION};
 
 /// Oldest supported driver API, CUDA 12.0, whose symbols are bound.
 const OLDEST_DRIVER: i32 = 12000;
@@ -26,33 +28,13 @@ pub(super) struct Gpu {
 
 /// Opens a GPU.
 pub(super) fn open(ordinal: usize) -> Result<Gpu, DeviceError> {
-    without_panics(|| create(ordinal))
+    let (driver, capability) = check(ordinal)?;
+    create(ordinal, driver, capability)
 }
 
 /// Checks that [`open`] would accept the GPU. Creates no context, which costs time and memory.
 pub(super) fn find(ordinal: usize) -> Result<(), DeviceError> {
-    without_panics(|| check(ordinal).map(drop))
-}
-
-/// Runs `call`, and turns a missing driver library or symbol into an error.
-#[allow(unsafe_code)]
-fn without_panics<T>(
-    call: impl FnOnce() -> Result<T, DeviceError> + panic::UnwindSafe,
-) -> Result<T, DeviceError> {
-    // SAFETY: this only tries to open the library.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(absent("the driver's library (libcuda.so.1, nvcuda.dll) is not on this machine"));
-    }
-    // cudarc panics if the driver lacks a symbol; the message becomes an error and is not printed.
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let called = panic::catch_unwind(call);
-    panic::set_hook(hook);
-    called.unwrap_or_else(|message| {
-        let text = message.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| message.downcast_ref::<&str>().map(ToString::to_string));
-        Err(absent(text.unwrap_or_else(|| "the driver could not be loaded".into())))
-    })
+    check(ordinal).map(drop)
 }
 
 fn absent(reason: impl Into<String>) -> DeviceError {
@@ -60,18 +42,33 @@ fn absent(reason: impl Into<String>) -> DeviceError {
 }
 
 fn failed(e: DriverError) -> DeviceError {
-    absent(e.to_string())
+    absent(describe(e))
 }
 
 /// Checks that a GPU exists and is new enough; returns the driver's version and the compute capability.
 #[allow(unsafe_code)]
 fn check(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
+    // SAFETY: this only tries to open the library.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(absent("the driver's library (libcuda.so.1, nvcuda.dll) is not on this machine"));
+    }
+    let lacks = |name: &str| {
+        absent(format!("the driver lacks the function `{name}`: expected a driver of CUDA 12.0 or newer"))
+    };
+    if !symbols::has(VERSION) {
+        return Err(lacks(VERSION));
+    }
     let mut driver = 0;
     // SAFETY: the driver writes one integer.
-    unsafe { sys::cuDriverGetVersion(&mut driver) }.result().map_err(failed)?;
+    let answer = unsafe { sys::cuDriverGetVersion(&mut driver) }.result();
+    // The description of an error is a function of the driver, too, and may be missing.
+    answer.map_err(|e| absent(format!("{VERSION}: {:?}", e.0)))?;
     if driver < OLDEST_DRIVER {
         let (major, minor) = (driver / 1000, driver % 1000 / 10);
         return Err(absent(format!("the driver supports CUDA {major}.{minor}, 12.0 is needed")));
+    }
+    if let Some(name) = symbols::missing() {
+        return Err(lacks(name));
     }
     result::init().map_err(failed)?;
     let count = CudaContext::device_count().map_err(failed)?;
@@ -90,8 +87,7 @@ fn check(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
 }
 
 #[allow(unsafe_code)]
-fn create(ordinal: usize) -> Result<Gpu, DeviceError> {
-    let (driver, capability) = check(ordinal)?;
+fn create(ordinal: usize, driver: i32, capability: (i32, i32)) -> Result<Gpu, DeviceError> {
     let context = CudaContext::new(ordinal).map_err(failed)?;
     // There is one stream, which is synchronised explicitly; events would prevent capture.
     // SAFETY: no buffer of cudarc's is used on two streams.

@@ -3,6 +3,7 @@
 mod buffer;
 mod chain;
 mod expression;
+mod grid;
 mod index;
 mod node;
 mod order;
@@ -34,6 +35,7 @@ use dlbc_ptx::{Kernel, Params};
 
 use crate::memory::{Interval, assign_offsets};
 use expression::Expression;
+use grid::unlaunchable;
 use recompute::Cut;
 
 /// Builds a parameter block, once addresses are known.
@@ -262,18 +264,16 @@ pub(crate) fn lower(
     Ok(Lowered { buffers, kernels, stages, saved_bytes, segments, offsets, bytes })
 }
 
-/// Maximum number of blocks along y and along z.
-const MAX_BLOCKS: u32 = 65535;
-
 impl Planner {
-    /// Checks that every grid is within the limits of devices.
+    /// Checks that every grid is within the limits of devices and of the kernels' arithmetic.
     fn check_grids(&self) -> Result<(), BackendError> {
         let steps = self.stages.iter().flat_map(|s| &s.steps);
-        let large = steps.filter(|s| s.grid[1].max(s.grid[2]) > MAX_BLOCKS).map(|s| Unsupported {
-            node: self.kernels[s.kernel].name.clone(),
-            reason: format!("{:?} blocks, up to {MAX_BLOCKS} along the second and third axis", s.grid),
+        let refused = steps.filter_map(|s| {
+            let kernel = &self.kernels[s.kernel];
+            let reason = unlaunchable(s.grid, kernel.threads)?;
+            Some(Unsupported { node: kernel.name.clone(), reason })
         });
-        let nodes: Vec<Unsupported> = large.collect();
+        let nodes: Vec<Unsupported> = refused.collect();
         if nodes.is_empty() { Ok(()) } else { Err(BackendError::Unsupported { backend: "cuda", nodes }) }
     }
 

@@ -139,6 +139,7 @@ impl Blocks {
                 total.saved_bytes += memory.saved_bytes;
                 total.plan_bytes += memory.plan_bytes;
                 total.segments = total.segments.max(memory.segments);
+                total.spilled_kernels += memory.spilled_kernels;
             }
         }
         total
