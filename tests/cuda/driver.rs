@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::common::*;
-use crate::interpreted::{SHIPPED, device, differ, request, say, shipped};
+use crate::interpreted::{SHIPPED, asked, device, differ, of_zoo, request, say, shipped};
 use crate::machine::Machine;
 use dlbc_cuda::{CudaBackend, open};
 use dlbc_ops::program::Program;
@@ -65,6 +65,28 @@ fn launches_one_by_one_give_the_same_bits() {
     );
 }
 
+/// Recurrences, data-dependent dimensions, experts that share a plan, attention: runs of several graphs, and weights as inputs.
+#[test]
+#[cfg(target_os = "linux")]
+fn zoo_models_equal_the_cpu_backend() {
+    let Some(zoo) = zoo() else { return };
+    Machine::new("").run("driver::zoo_models_equal_the_cpu_backend", || {
+        let backend = backend();
+        for name in ["lstm_bi2", "gru", "bert_sdpa", "olmoe", "det_fasterrcnn", "resnet"] {
+            let (program, inputs) = of_zoo(&zoo, name, "dlb");
+            let request = asked(&program);
+            let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
+            let session = session(&backend, program);
+            for run in 0..2 {
+                let clock = std::time::Instant::now();
+                let actual = explain(&session, &inputs, &request);
+                println!("\n# {name}: {:.1} s", clock.elapsed().as_secs_f64());
+                differ(&actual, &expected).unwrap_or_else(|e| panic!("{name}, run {run}: {e}"));
+            }
+        }
+    });
+}
+
 /// Bits of graphs behind the driver are those of the same launches without one.
 #[test]
 #[cfg(target_os = "linux")]
@@ -88,6 +110,39 @@ fn a_model_beyond_the_memory_leaves_room_for_a_smaller_one() {
         }
     };
     behind("a_model_beyond_the_memory_leaves_room_for_a_smaller_one", "memory=60000", check);
+}
+
+/// With less memory than the plan takes, the reverse computes values again, and gives the same bits.
+#[test]
+#[cfg(target_os = "linux")]
+fn values_are_computed_again_for_want_of_memory() {
+    let test = "driver::values_are_computed_again_for_want_of_memory";
+    let check = || {
+        let (program, inputs) = shipped("digits_cnn");
+        let expected = explain(&device(program.clone(), 1), &inputs, &request());
+        let session = session(&backend(), program);
+        for run in 0..2 {
+            let actual = explain(&session, &inputs, &request());
+            assert_eq!(actual.outputs, expected.outputs, "run {run}");
+            assert_eq!(actual.supporting.relevance, expected.supporting.relevance, "run {run}");
+        }
+        let (memory, _) = session.memory().unwrap();
+        println!("\n# {} {} {}", memory.segments, memory.constant_bytes, memory.plan_bytes);
+    };
+    let numbers = |lines: Vec<String>| -> Vec<u64> {
+        lines.iter().flat_map(|line| line.split(' ')).map(|word| word.parse().unwrap()).collect()
+    };
+    let all = numbers(Machine::new("").run(test, check));
+    // This is the process that ran the check.
+    let [segments, constants, plan] = all[..] else { return };
+    assert!(segments < 2, "{segments} segments in all of the memory");
+    // The backend leaves a twentieth of the memory to the driver.
+    let bytes = (constants + plan * 8 / 10) * 20 / 19 + 4096;
+    let [segments, _, plan_bytes] = numbers(Machine::new(&format!("memory={bytes}")).run(test, check))[..]
+    else {
+        panic!("no numbers");
+    };
+    assert!(segments > 1 && plan_bytes < plan, "{segments} segments in {plan_bytes} bytes of {plan}");
 }
 
 /// Checks that need a GPU. `DLBC_REQUIRE_GPU=1` makes them fail on a machine without one.

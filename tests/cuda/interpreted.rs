@@ -43,7 +43,7 @@ pub fn request() -> Request {
 }
 
 /// The same of a model whose outputs may have no units.
-fn asked(program: &Program) -> Request {
+pub fn asked(program: &Program) -> Request {
     request().target(crate::common::request(program, Target::Index(0)).target)
 }
 
@@ -58,7 +58,7 @@ fn smallest(program: &Program, inputs: Tensors) -> Tensors {
 }
 
 /// A model of the zoo in its smallest shapes.
-fn of_zoo(zoo: &Path, name: &str, rules: &str) -> (Program, Tensors) {
+pub fn of_zoo(zoo: &Path, name: &str, rules: &str) -> (Program, Tensors) {
     let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
     let program = crate::common::program(&file("ts.onnx"), rules);
     let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));

@@ -90,6 +90,9 @@ impl Machine {
         let done = command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").output().unwrap();
         let text = [done.stdout, done.stderr].map(|t| String::from_utf8_lossy(&t).into_owned()).concat();
         assert!(done.status.success() && text.contains("1 passed"), "{test}, {}: {text}", done.status);
-        text.lines().filter_map(|line| line.strip_prefix("# ").map(String::from)).collect()
+        let lines: Vec<String> =
+            text.lines().filter_map(|line| line.strip_prefix("# ").map(String::from)).collect();
+        lines.iter().for_each(|line| println!("{line}"));
+        lines
     }
 }

@@ -117,13 +117,13 @@ driver! {
     cuMemFree_v2(m, address: u64) { m.release(address) }
     cuMemHostAlloc(m, address: *mut usize, bytes: usize, _flags: c_uint) { *address = m.pin(bytes); Ok(()) }
     cuMemFreeHost(m, address: usize) { m.unpin(address) }
-    cuMemcpyHtoD_v2(m, to: u64, from: usize, bytes: usize) { m.to_device(LEGACY, to, from, bytes) }
-    cuMemcpyDtoH_v2(m, to: usize, from: u64, bytes: usize) { m.to_host(LEGACY, to, from, bytes) }
+    cuMemcpyHtoD_v2(m, to: u64, from: usize, bytes: usize) { m.upload(LEGACY, to, from, bytes) }
+    cuMemcpyDtoH_v2(m, to: usize, from: u64, bytes: usize) { m.download(LEGACY, to, from, bytes) }
     cuMemcpyHtoDAsync_v2(m, to: u64, from: usize, bytes: usize, stream: usize) {
-        m.to_device(stream, to, from, bytes)
+        m.upload(stream, to, from, bytes)
     }
     cuMemcpyDtoHAsync_v2(m, to: usize, from: u64, bytes: usize, stream: usize) {
-        m.to_host(stream, to, from, bytes)
+        m.download(stream, to, from, bytes)
     }
     cuLinkCreate_v2(m, count: c_uint, keys: *const c_int, values: *const usize, state: *mut usize) {
         *state = m.handle();

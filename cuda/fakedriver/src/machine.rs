@@ -186,7 +186,7 @@ impl Machine {
     /// # Safety
     /// As many bytes are readable at `source`, now and, if they are pinned, until the copy has run.
     #[allow(unsafe_code)]
-    pub(crate) unsafe fn to_device(
+    pub(crate) unsafe fn upload(
         &mut self,
         stream: usize,
         target: u64,
@@ -205,7 +205,7 @@ impl Machine {
     }
 
     /// Queues a copy to the host. To memory that is not pinned, it is complete on return.
-    pub(crate) fn to_host(
+    pub(crate) fn download(
         &mut self,
         stream: usize,
         target: usize,

@@ -14,6 +14,13 @@ const LIMIT: u64 = 256 << 20;
 const MAGIC: &[u8; 8] = b"dlbccub1";
 const HEAD: usize = MAGIC.len() + 32;
 
+/// Returns the line in which Linux names the build of the driver; empty where nothing does. A newer build of the same version
+/// assembles better code.
+pub(super) fn driver_build() -> String {
+    let text = fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    text.lines().next().unwrap_or_default().trim().into()
+}
+
 /// A folder of machine code. A cache that cannot be read or written counts as empty, without an error.
 pub(super) struct Cubins {
     folder: Option<PathBuf>,

@@ -56,7 +56,7 @@ struct Driver {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     name: String,
-    /// Chip and driver, the key of the cache of assembled kernels.
+    /// Chip, driver API and build of the driver, the key of the cache of assembled kernels.
     target: String,
     settings: Settings,
     staging: Staging,
@@ -85,7 +85,7 @@ impl Driver {
         Ok(Driver {
             stream,
             name: format!("{name} (sm_{major}{minor}, driver API {})", gpu.driver),
-            target: format!("sm_{major}{minor} {}", gpu.driver),
+            target: format!("sm_{major}{minor} {} {}", gpu.driver, cubins::driver_build()),
             context: gpu.context,
             settings,
             staging,
