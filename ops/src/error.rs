@@ -33,7 +33,7 @@ pub enum OpError {
     #[error("{0}")]
     Unequal(Box<Unequal>),
     /// Two shapes do not broadcast.
-    #[error("shapes {a} and {b} do not broadcast")]
+    #[error("shapes {a} and {b} do not broadcast: expected dimensions that are equal or 1")]
     Broadcast {
         /// The first shape.
         a: String,
@@ -43,7 +43,7 @@ pub enum OpError {
         dims: Box<[(Dim, Dim)]>,
     },
     /// An axis is out of range.
-    #[error("axis {axis} is out of range for rank {rank}")]
+    #[error("axis {axis} is out of range for rank {rank}: expected {}", axes(*.rank))]
     Axis {
         /// Axis as the model has it, which may be negative.
         axis: i64,
@@ -82,6 +82,42 @@ impl OpError {
             expected: expected.to_string(),
             actual: actual.to_string(),
         }
+    }
+
+    /// Creates [`OpError::Invalid`] for an attribute that the node must have.
+    pub fn missing_attribute(name: &str, expected: &str) -> OpError {
+        OpError::invalid(&format!("attribute `{name}`"), expected, "none")
+    }
+
+    /// Creates [`OpError::Unsupported`] for a property of a valid node.
+    pub fn unsupported(property: &str, expected: impl ToString, actual: impl ToString) -> OpError {
+        OpError::Unsupported(OpError::mismatch(property, expected, actual).to_string())
+    }
+
+    /// Creates [`OpError::Unsupported`] for an optional output that dlbc does not compute.
+    pub fn unsupported_output(name: &str) -> OpError {
+        OpError::unsupported(&format!("optional output `{name}`"), "none", "one")
+    }
+
+    /// Creates [`OpError::Invalid`] for the property of this name. A branch of an `If` that fails by it is invalid, too;
+    /// one that fails by a [`OpError::Mismatch`] may be for inputs of other shapes.
+    pub fn invalid(property: &str, expected: impl ToString, actual: impl ToString) -> OpError {
+        OpError::Invalid(OpError::mismatch(property, expected, actual).to_string())
+    }
+
+    /// Creates [`OpError::Invalid`] for a fault that a sentence names best, such as a division by 0.
+    pub fn fault(sentence: impl ToString, expected: impl ToString) -> OpError {
+        OpError::Invalid(format!("{}: expected {}", sentence.to_string(), expected.to_string()))
+    }
+
+    /// Creates [`OpError::Invalid`] for an error within a step of a scan.
+    pub(crate) fn in_step(step: usize, error: &dyn std::fmt::Display) -> OpError {
+        OpError::Invalid(format!("step {step}, {error}"))
+    }
+
+    /// Creates [`OpError::Symbolic`] for a property that must not depend on a symbolic dimension.
+    pub fn symbolic(property: &str, expected: impl ToString, actual: impl ToString) -> OpError {
+        OpError::Symbolic(OpError::mismatch(property, expected, actual).to_string())
     }
 
     /// Creates [`OpError::Unequal`] for two shapes.
@@ -138,6 +174,14 @@ pub struct Unequal {
     pub actual: String,
     /// Pairs of dimensions that differ: expected, actual.
     pub dims: Vec<(Dim, Dim)>,
+}
+
+/// Returns the range of axes of a tensor.
+fn axes(rank: usize) -> String {
+    match rank {
+        0 => "a tensor with axes".into(),
+        rank => format!("-{rank} to {}", rank - 1),
+    }
 }
 
 /// Returns the pairs of dimensions that differ, without those that broadcast because one of them is 1.

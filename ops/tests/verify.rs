@@ -48,7 +48,7 @@ fn rule_2_an_output_without_a_type() {
     graph.node_mut(y.node).types.push(ty(2));
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [2]);
-    assert!(text.contains("1 names for 2 outputs"), "{text}");
+    assert!(text.contains("expected a name for each of 2 outputs, found 1"), "{text}");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn rule_2_a_node_without_outputs() {
     graph.add(node, &[x]);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [2]);
-    assert!(text.contains("0 names for 0 outputs"), "{text}");
+    assert!(text.contains("expected a name for each of 0 outputs, found 0"), "{text}");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn rule_3_a_wire_from_an_output_that_is_not_there() {
     graph.set_inputs(y.node, &[Value { node: h.node, slot: 1 }]);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [3]);
-    assert!(text.contains("input 0 reads slot 1 of a node with 1 outputs"), "{text}");
+    assert!(text.contains("input 0: expected a slot below 1, found 1"), "{text}");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn rule_5_a_name_used_twice() {
     graph.node_mut(y.node).names[0] = graph.value_name(x).to_string();
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [5]);
-    assert_eq!(text, "rule 5: value name `x` is empty or used twice");
+    assert_eq!(text, "rule 5: name `x` of a value: expected a name that no other value has");
 }
 
 #[test]
@@ -112,14 +112,14 @@ fn rule_6_an_output_that_is_not_there() {
     graph.add_output(Output::value("z"), Value { node: x.node, slot: 4 });
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [6]);
-    assert!(text.contains("output `z` reads slot 4"), "{text}");
+    assert!(text.contains("output `z`: expected a slot below"), "{text}");
     // A removed node makes nothing.
     let (mut graph, _) = chain();
     graph.remove(y.node);
     graph.set_outputs(vec![(Output::value("y"), y)]);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [6]);
-    assert!(text.contains("output `y` reads slot 0 of a node with 0 outputs"), "{text}");
+    assert!(text.contains("output `y`: expected a slot below 0, found 0"), "{text}");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn rule_7_a_type_that_the_operation_does_not_give() {
     graph.node_mut(y.node).types[0] = ty(3);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [7]);
-    assert!(text.contains("f32[2] inferred, f32[3] recorded"), "{text}");
+    assert!(text.contains("expected type f32[2], found f32[3]"), "{text}");
 }
 
 #[test]

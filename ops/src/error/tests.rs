@@ -29,9 +29,9 @@ fn examples() -> Vec<OpError> {
         OpError::shapes("shape of input 2", &shape(&[16]), &shape(&[32])),
         OpError::broadcast(&shape(&[1, 8, 12]), &shape(&[4, 12])),
         OpError::Axis { axis: -3, rank: 2 },
-        OpError::Invalid("attribute perm: axis 1 is listed twice".into()),
-        OpError::Unsupported("batch normalisation in training mode is not supported".into()),
-        OpError::Symbolic("mode cubic over the symbolic dimension height is not supported".into()),
+        OpError::Invalid("node `/attention/Softmax` (softmax): axis 3: expected at most 2, found 3".into()),
+        OpError::unsupported("training_mode", 0, 1),
+        OpError::symbolic("auto_pad with stride 2", "a known dimension", "height"),
         OpError::Limit("the operator builds 70000 nodes: the limit is 65536".into()),
         OpError::TensorBytes {
             what: "tensor `logits` of type f32[1,512,50257]".into(),

@@ -165,12 +165,12 @@ impl<O: Vocabulary> Graph<O> {
         self.g.node_count()
     }
 
-    /// Returns true if the graph has no nodes.
+    /// Returns whether the graph has no nodes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns true unless the node was removed.
+    /// Returns whether the graph still has the node.
     pub fn contains(&self, id: NodeId) -> bool {
         self.g.contains_node(id.0)
     }
@@ -243,7 +243,7 @@ impl<O: Vocabulary> Graph<O> {
         readers
     }
 
-    /// Returns true if a value is a graph output.
+    /// Returns whether a value is a graph output.
     pub fn is_output(&self, v: Value) -> bool {
         self.outputs.iter().any(|(_, o)| *o == v)
     }

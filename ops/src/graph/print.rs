@@ -10,7 +10,7 @@ pub trait PrintOp {
     fn name(&self) -> String;
     /// Returns ` key=value …`, or an empty string without attributes.
     fn attributes(&self) -> String;
-    /// Returns true for constants, which are printed in place where they are read.
+    /// Returns whether the node is a constant, which is printed in place where it is read.
     fn is_const(&self) -> bool;
 }
 

@@ -49,11 +49,18 @@ impl<O: Vocabulary> Graph<O> {
             let node = self.node(id);
             let name = node.name();
             if node.names.len() != node.types.len() || node.names.is_empty() {
-                fault(2, format!("`{name}`: {} names for {} outputs", node.names.len(), node.types.len()));
+                fault(
+                    2,
+                    format!(
+                        "`{name}`: expected a name for each of {} outputs, found {}",
+                        node.types.len(),
+                        node.names.len()
+                    ),
+                );
             }
             for n in &node.names {
                 if n.is_empty() || !names.insert(n) {
-                    fault(5, format!("value name `{n}` is empty or used twice"));
+                    fault(5, format!("name `{n}` of a value: expected a name that no other value has"));
                 }
             }
             let mut next = 0;
@@ -63,7 +70,9 @@ impl<O: Vocabulary> Graph<O> {
                     FanIn::One if slot != next => {
                         fault(4, format!("`{name}`: expected input {next}, found {slot}"))
                     }
-                    FanIn::Sum if slot > next => fault(4, format!("`{name}`: input {next} is missing")),
+                    FanIn::Sum if slot > next => {
+                        fault(4, format!("`{name}`: expected input {next}, found {slot}"))
+                    }
                     _ => {}
                 }
                 next = slot + 1;
@@ -82,7 +91,7 @@ impl<O: Vocabulary> Graph<O> {
                             t.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                         };
                         let message =
-                            format!("`{name}`: {} inferred, {} recorded", show(&inferred), show(types));
+                            format!("`{name}`: expected type {}, found {}", show(&inferred), show(types));
                         faults.push(Fault { invariant: 7, message });
                     }
                     Some(Err(error)) => {
@@ -98,7 +107,7 @@ impl<O: Vocabulary> Graph<O> {
     fn check_value(&self, v: Value, reader: &str, invariant: u8, fault: &mut impl FnMut(u8, String)) {
         let outputs = self.g.node_weight(v.node.0).map_or(0, |n| n.types.len());
         if v.slot >= outputs {
-            fault(invariant, format!("{reader} reads slot {} of a node with {outputs} outputs", v.slot));
+            fault(invariant, format!("{reader}: expected a slot below {outputs}, found {}", v.slot));
         }
     }
 }

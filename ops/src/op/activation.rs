@@ -275,7 +275,7 @@ fn read_plain(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "Cos" => Unary::Cos,
         "Tan" => return read_function(r, Function::Tan),
         "Mish" => return read_function(r, Function::Mish),
-        other => return Err(OpError::Unsupported(format!("`{other}` is not a unary operator"))),
+        other => return Err(OpError::unsupported("operator", "a unary function", other)),
     };
     r.ignore(&["consumed_inputs"]);
     read_function(r, Function::Unary(f))

@@ -41,7 +41,7 @@ pub fn readers() -> Vec<Reader> {
 fn read(r: &mut Reading, max: bool) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     if r.flag("select_last_index", false)? {
-        return Err(OpError::Unsupported("select_last_index = 1 is not supported".into()));
+        return Err(OpError::unsupported("select_last_index", 0, 1));
     }
     let axis = resolve(r.int_or("axis", 0)?, r.ty(x).rank())?;
     let keep = r.flag("keepdims", true)?;

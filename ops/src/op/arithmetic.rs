@@ -107,7 +107,7 @@ pub fn readers() -> Vec<Reader> {
         Reader::new("Mod", 10, |r| {
             let inputs = [r.input(0)?, r.input(1)?];
             if r.flag("fmod", false)? {
-                return Err(OpError::Unsupported("fmod = 1 is not supported".into()));
+                return Err(OpError::unsupported("fmod", 0, 1));
             }
             Ok(vec![r.add(Arithmetic { f: Binary::Mod }, &inputs)?])
         }),

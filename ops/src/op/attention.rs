@@ -71,7 +71,7 @@ pub fn readers() -> Vec<Reader> {
 /// of rank 3 with the heads in the last axis. Results: Y, present key, present value.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if r.outputs > 3 {
-        return Err(OpError::Unsupported("the scores output of Attention is not supported".into()));
+        return Err(OpError::unsupported_output("qk_matmul_output"));
     }
     let (q, k, v) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let rank = r.ty(q).rank();
@@ -96,7 +96,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         (Some(scale), _) => f64::from(scale),
         (None, Some(d)) => 1.0 / (d as f64).sqrt(),
         (None, None) => {
-            return Err(OpError::Unsupported("features of unknown number without a scale".into()));
+            let expected = "a value, or a known number of features";
+            return Err(OpError::symbolic("scale", expected, format!("none for {} features", shape_q.0[3])));
         }
     };
     (k, v) = (repeated(r, k, &shape_q.0[1])?, repeated(r, v, &shape_q.0[1])?);
@@ -120,8 +121,9 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         scores = r.add(Add, &[scores, mask])?;
     }
     r.ignore(&["softmax_precision"]);
-    if r.int_or("qk_matmul_output_mode", 0)? != 0 {
-        return Err(OpError::Unsupported("the scores output of Attention is not supported".into()));
+    let output_mode = r.int_or("qk_matmul_output_mode", 0)?;
+    if output_mode != 0 {
+        return Err(OpError::unsupported("qk_matmul_output_mode", 0, output_mode));
     }
     let weights = r.add(Softmax { axis: 3, log: false }, &[scores])?;
     let mut y = r.add(MatMul, &[weights, v])?;
@@ -140,9 +142,11 @@ fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, attribute: &str) -> Re
     match d.as_slice() {
         [_, _, _, _] => Ok(x),
         [batch, sequence, features] => {
-            let heads = heads.filter(|h| *h > 0).ok_or_else(|| {
-                OpError::Invalid(format!("attribute `{attribute}` is needed for operands of rank 3"))
-            })?;
+            let missing = || OpError::missing_attribute(attribute, "at least 1 for operands of rank 3");
+            let heads = heads.ok_or_else(missing)?;
+            if heads < 1 {
+                return Err(OpError::invalid(attribute, "at least 1", heads));
+            }
             let heads = Dim::known(heads);
             let to = vec![batch.clone(), sequence.clone(), heads.clone(), features.floor_div(&heads)];
             let x = r.reshape(x, Shape(to))?;
@@ -159,7 +163,8 @@ fn repeated(r: &mut Reading, x: Value, heads: &Dim) -> Result<Value, OpError> {
         return Ok(x);
     }
     let (Some(kv_heads), Some(query_heads)) = (d[1].as_known(), heads.as_known()) else {
-        return Err(OpError::Unsupported("an unknown number of heads".into()));
+        let actual = format!("{} and {heads}", d[1]);
+        return Err(OpError::symbolic("heads of keys and queries", "known numbers", actual));
     };
     if kv_heads < 1 || query_heads % kv_heads != 0 {
         return Err(OpError::mismatch("query heads", format!("a multiple of {kv_heads}"), query_heads));

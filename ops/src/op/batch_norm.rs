@@ -52,8 +52,11 @@ pub fn readers() -> Vec<Reader> {
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     r.ignore(&["momentum", "spatial", "consumed_inputs", "is_test"]);
-    if r.flag("training_mode", false)? || r.outputs > 1 {
-        return Err(OpError::Unsupported("batch normalisation in training mode is not supported".into()));
+    if r.flag("training_mode", false)? {
+        return Err(OpError::unsupported("training_mode", 0, 1));
+    }
+    if r.outputs > 1 {
+        return Err(OpError::unsupported_output("running_mean"));
     }
     let epsilon = r.float_or("epsilon", 1e-5)?;
     let inputs = [r.input(0)?, r.input(1)?, r.input(2)?, r.input(3)?, r.input(4)?];

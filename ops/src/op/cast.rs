@@ -33,7 +33,7 @@ impl Operator for Cast {
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Cast", 6, |r| {
-            let code = r.int("to")?.ok_or_else(|| OpError::Invalid("attribute `to` is missing".into()))?;
+            let code = r.int("to")?.ok_or_else(|| OpError::missing_attribute("to", "an element type"))?;
             r.ignore(&["saturate", "round_mode"]);
             let to = dtype(code)?;
             cast(r, to)
@@ -49,6 +49,15 @@ pub fn readers() -> Vec<Reader> {
 fn cast(r: &mut Reading, to: DType) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     Ok(vec![if r.ty(x).dtype == to { x } else { r.add(Cast { to }, &[x])? }])
+}
+
+/// Returns the error of an element type that is valid but not supported.
+fn unsupported(elements: &str) -> Result<DType, OpError> {
+    Err(OpError::unsupported(
+        "element type",
+        "integers of 8 bits or more, floats of 16 bits or more, or bool",
+        elements,
+    ))
 }
 
 /// Returns the element type of a code of `TensorProto.DataType`.
@@ -70,11 +79,11 @@ pub fn dtype(code: i64) -> Result<DType, OpError> {
         12 => DType::U32,
         13 => DType::U64,
         16 => DType::Bf16,
-        8 => return Err(OpError::Unsupported("strings are not supported".into())),
-        14 | 15 => return Err(OpError::Unsupported("complex numbers are not supported".into())),
-        17..=20 | 24 => return Err(OpError::Unsupported("floats of 8 bits are not supported".into())),
-        21..=23 => return Err(OpError::Unsupported("numbers of 4 bits are not supported".into())),
-        25 | 26 => return Err(OpError::Unsupported("integers of 2 bits are not supported".into())),
-        other => return Err(OpError::Invalid(format!("unknown element type {other}"))),
+        8 => return unsupported("strings"),
+        14 | 15 => return unsupported("complex numbers"),
+        17..=20 | 24 => return unsupported("floats of 8 bits"),
+        21..=23 => return unsupported("numbers of 4 bits"),
+        25 | 26 => return unsupported("integers of 2 bits"),
+        other => return Err(OpError::invalid("element type", "a code from 1 to 26", other)),
     })
 }

@@ -48,7 +48,7 @@ impl Route for Concat {
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Concat", 4, |r| {
         let inputs = r.all_inputs()?;
-        let axis = r.int("axis")?.ok_or_else(|| OpError::Invalid("attribute `axis` is missing".into()))?;
+        let axis = r.int("axis")?.ok_or_else(|| OpError::missing_attribute("axis", "an integer"))?;
         let axis = resolve(axis, r.ty(inputs[0]).rank())?;
         Ok(vec![if inputs.len() == 1 { inputs[0] } else { r.add(Concat { axis }, &inputs)? }])
     })]

@@ -36,9 +36,13 @@ fn read_constant(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     } else if let Some(v) = r.ints("value_ints")? {
         Tensor::from_i64(&[v.len()], &v)
     } else if r.attributes.keys().any(|a| a.starts_with("value_string")) {
-        return Err(OpError::Unsupported("a constant of strings is not supported".into()));
+        return Err(OpError::unsupported("element type", "numbers or bool", "strings"));
     } else {
-        return Err(OpError::Invalid("a constant without a value".into()));
+        return Err(OpError::invalid(
+            "attributes",
+            "one of value, value_float, value_floats, value_int and value_ints",
+            "none",
+        ));
     };
     Ok(vec![r.add_constant(tensor)])
 }

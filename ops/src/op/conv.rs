@@ -72,11 +72,13 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         Some(k) => k,
         None => Shape(tw.shape.0[2..].to_vec())
             .as_known()
-            .ok_or_else(|| OpError::Unsupported("a weight of symbolic shape is not supported".into()))?,
+            .ok_or_else(|| OpError::symbolic("kernel of the weight", "known dimensions", &tw))?,
     };
     let groups = r.int_or("group", 1)?;
-    let groups = usize::try_from(groups).ok().filter(|g| (1..1 << 31).contains(g));
-    let groups = groups.ok_or_else(|| OpError::Invalid("group: expected 1..2^31".into()))?;
+    let groups = usize::try_from(groups)
+        .ok()
+        .filter(|g| (1..1 << 31).contains(g))
+        .ok_or_else(|| OpError::invalid("group", "at least 1 and below 2^31", groups))?;
     let geometry = ConvGeometry { window: read_window(r, kernel, &tx)?, groups };
     let inputs: Vec<Value> = [x, w].into_iter().chain(r.optional(2)).collect();
     Ok(vec![r.add(Conv { geometry }, &inputs)?])
@@ -121,10 +123,8 @@ pub fn read_window(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<Wi
                 ((Dim::known(d).ceil_div(stride).as_known().unwrap_or(0) - 1) * stride + extent - d).max(0)
             }
             None => {
-                return Err(OpError::Symbolic(format!(
-                    "auto_pad with stride {stride} over the symbolic dimension {}",
-                    x.dim(i + 2)
-                )));
+                let property = format!("auto_pad with stride {stride}");
+                return Err(OpError::symbolic(&property, "a known dimension", x.dim(i + 2)));
             }
         } as usize;
         let small = total / 2;

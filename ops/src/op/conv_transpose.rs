@@ -85,14 +85,16 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         Some(kernel) => kernel,
         None => spatial
             .as_known()
-            .ok_or_else(|| OpError::Unsupported("a weight of symbolic shape is not supported".into()))?,
+            .ok_or_else(|| OpError::symbolic("kernel of the weight", "known dimensions", &tw))?,
     };
     if kernel.len() != tx.rank() - 2 {
         return Err(OpError::mismatch("kernel_shape", format!("{} values", tx.rank() - 2), kernel.len()));
     }
     let groups = r.int_or("group", 1)?;
-    let groups = usize::try_from(groups).ok().filter(|g| (1..1 << 31).contains(g));
-    let groups = groups.ok_or_else(|| OpError::Invalid("group: expected 1..2^31".into()))?;
+    let groups = usize::try_from(groups)
+        .ok()
+        .filter(|g| (1..1 << 31).contains(g))
+        .ok_or_else(|| OpError::invalid("group", "at least 1 and below 2^31", groups))?;
     let (window, to) = read_geometry(r, kernel, &tx)?;
     // The bias is added separately, so the product does not check its length.
     let bias = r.optional(2);
@@ -145,9 +147,7 @@ fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Win
         }
         if extra[i] >= stride {
             // The convolution of which this is the adjoint would have more positions than x.
-            return Err(OpError::Unsupported(
-                "an output_padding of at least the stride is not supported".into(),
-            ));
+            return Err(OpError::unsupported("output_padding", format!("below stride {stride}"), extra[i]));
         }
         if pad == "VALID" {
             (window.before[i], window.after[i]) = (0, 0);
@@ -166,7 +166,7 @@ fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Win
         };
         let total = (&full - &result)
             .as_known()
-            .ok_or_else(|| OpError::Symbolic(format!("output_shape over the symbolic dimension {input}")))?;
+            .ok_or_else(|| OpError::symbolic("output_shape", "a known dimension", &input))?;
         let total = usize::try_from(total.max(0)).unwrap_or(0);
         let small = total / 2;
         (window.before[i], window.after[i]) =

@@ -43,12 +43,16 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         None => implicit(&terms, dots),
     };
     if let Some(c) = output.iter().find(|c| !terms.iter().any(|t| t.letters.contains(c))) {
-        return Err(OpError::Invalid(format!("output index `{c}` is in no operand of {equation}")));
+        return Err(OpError::invalid(
+            &format!("output indices of {equation}"),
+            "indices of an operand",
+            format!("`{c}`"),
+        ));
     }
     let y = match terms.as_slice() {
         [x] => x.clone(),
         [a, b] => product(r, a.clone(), b.clone(), &output)?,
-        _ => return Err(OpError::Unsupported("an equation of more than two operands".into())),
+        _ => return Err(OpError::unsupported("operands of an equation", "1 or 2", terms.len())),
     };
     let y = summed(r, y, &output)?;
     Ok(vec![ordered(r, &y, &output)?])
@@ -58,12 +62,14 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 fn ellipsis(count: usize) -> Result<Vec<char>, OpError> {
     let digit = |i: usize| char::from_digit(i as u32, 36).filter(char::is_ascii_digit);
     let digits: Option<Vec<char>> = (0..count).rev().map(digit).collect();
-    digits.ok_or_else(|| OpError::Unsupported("an ellipsis of more than 10 axes".into()))
+    digits.ok_or_else(|| OpError::unsupported("axes of an ellipsis", "at most 10", count))
 }
 
 fn plain(text: &str) -> Result<Vec<char>, OpError> {
     match text.chars().find(|c| !c.is_ascii_alphabetic()) {
-        Some(c) => Err(OpError::Invalid(format!("`{}` in an equation", c.escape_default()))),
+        Some(c) => {
+            Err(OpError::invalid("equation", "letters as indices", format!("`{}`", c.escape_default())))
+        }
         None => Ok(text.chars().collect()),
     }
 }
@@ -87,7 +93,11 @@ fn letters(text: &str, rank: usize, dots: &mut usize) -> Result<Vec<char>, OpErr
     }
     for (i, c) in letters.iter().enumerate() {
         if letters[..i].contains(c) {
-            return Err(OpError::Unsupported(format!("the repeated index `{c}` of {text}")));
+            return Err(OpError::unsupported(
+                &format!("indices of {text}"),
+                "each once",
+                format!("`{c}` twice"),
+            ));
         }
     }
     Ok(letters)
@@ -100,7 +110,7 @@ fn explicit(text: &str, dots: usize) -> Result<Vec<char>, OpError> {
         Some((before, after)) => [plain(before)?, ellipsis(dots)?, plain(after)?].concat(),
     };
     match (0..letters.len()).find(|i| letters[..*i].contains(&letters[*i])) {
-        Some(i) => Err(OpError::Invalid(format!("output index `{}` twice", letters[i]))),
+        Some(i) => Err(OpError::invalid("output indices", "each once", format!("`{}` twice", letters[i]))),
         None => Ok(letters),
     }
 }
@@ -131,7 +141,8 @@ fn summed(r: &mut Reading, x: Term, keep: &[char]) -> Result<Term, OpError> {
 /// Transposes the axes into the given order.
 fn ordered(r: &mut Reading, x: &Term, order: &[char]) -> Result<Value, OpError> {
     let perm: Option<Vec<usize>> = order.iter().map(|c| x.letters.iter().position(|l| l == c)).collect();
-    let perm = perm.ok_or_else(|| OpError::Invalid("an index is missing".into()))?;
+    let perm =
+        perm.ok_or_else(|| OpError::invalid("output indices", "an axis for each", format!("{order:?}")))?;
     if perm.iter().enumerate().all(|(i, p)| i == *p) {
         return Ok(x.value);
     }

@@ -126,7 +126,7 @@ pub(super) fn combine(
             let added = r.add(ScatterAdd { to: rows }, &[updates, at])?;
             r.add(Add, &[data, added])
         }
-        other => Err(OpError::Unsupported(format!("reduction `{other}` is not supported"))),
+        other => Err(OpError::unsupported("reduction", "none or add", other)),
     }
 }
 

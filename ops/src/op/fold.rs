@@ -106,11 +106,13 @@ fn eval_arrays(op: &Op, types: &[TensorType], arrays: Vec<Array>) -> Result<Arra
     }
     let outputs = op.lower(&mut b, &values);
     b.ok()?;
-    let Some(y) = outputs.first() else { return Err(OpError::Invalid("an operator without output".into())) };
+    let Some(y) = outputs.first() else {
+        return Err(OpError::invalid("outputs of the operator", "at least 1", 0));
+    };
     let name = Output::value("y");
     b.graph_mut().add_output(name.clone(), *y);
     let outputs = reference::run(&b.finish(), &feed, &[name]).map_err(|e| e.source)?;
-    outputs.into_values().next().ok_or_else(|| OpError::Invalid("an operator without output".into()))
+    outputs.into_values().next().ok_or_else(|| OpError::invalid("outputs of the operator", "at least 1", 0))
 }
 
 fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Result<Option<Op>, OpError> {

@@ -4,7 +4,7 @@
 //! `[b…, …, d_k, …]`.
 
 use super::elements::resolved;
-use super::read::{Reader, Reading};
+use super::read::{Reader, Reading, resolve};
 use super::scatter_nd::row_of;
 use super::{Add, Gather, Mul, Range};
 use crate::OpError;
@@ -21,8 +21,12 @@ fn gather_nd(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (data, indices) = (r.input(0)?, r.input(1)?);
     let (d, i) = (r.ty(data), r.ty(indices));
     let batch = r.int_or("batch_dims", 0)?;
-    let batch = usize::try_from(batch).ok().filter(|b| *b < d.rank().min(i.rank()));
-    let batch = batch.ok_or_else(|| OpError::Invalid("batch_dims: expected below both ranks".into()))?;
+    let rank = d.rank().min(i.rank());
+    let expected = || format!("at least 0 and below the smaller rank {rank}");
+    let batch = usize::try_from(batch)
+        .ok()
+        .filter(|b| *b < rank)
+        .ok_or_else(|| OpError::invalid("batch_dims", expected(), batch))?;
     if d.shape.0[..batch] != i.shape.0[..batch] {
         let (expected, actual) = (Shape(d.shape.0[..batch].to_vec()), Shape(i.shape.0[..batch].to_vec()));
         return Err(OpError::shapes("batch of indices", &expected, &actual));
@@ -61,10 +65,9 @@ fn gather_nd(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (indices, depth, values) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let mut shape = r.ty(indices).shape;
-    let rank = shape.rank() as i64 + 1;
+    let rank = shape.rank() + 1;
     let axis = r.int_or("axis", -1)?;
-    let axis = crate::tensor::Shape(vec![Dim::known(1); rank as usize]).axis(axis);
-    let axis = axis.ok_or_else(|| OpError::Invalid(format!("axis is out of range for rank {rank}")))?;
+    let axis = resolve(axis, rank)?;
     let depth = match r.ty(depth).dtype.is_integer() {
         true => r.dims_of(depth, "depth")?,
         false => r.floats_of(depth, "depth")?.into_iter().map(|d| Dim::known(d as i64)).collect(),
@@ -87,7 +90,7 @@ fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     let (off, on) = (value(r, 0)?, value(r, 1)?);
     if r.ty(off).dtype == DType::Bool {
-        return Err(OpError::Unsupported("boolean values are not supported".into()));
+        return Err(OpError::unsupported("element type of values", "numbers", "bool"));
     }
     Ok(vec![r.add(super::Select, &[equal, on, off])?])
 }

@@ -61,8 +61,12 @@ pub fn readers() -> Vec<Reader> {
         }),
         Reader::new("GroupNormalization", 21, |r| {
             r.ignore(&["stash_type"]);
-            let groups = r.int("num_groups")?.and_then(|g| usize::try_from(g).ok()).filter(|g| *g > 0);
-            let groups = groups.ok_or_else(|| OpError::Invalid("num_groups: expected at least 1".into()))?;
+            let missing = || OpError::missing_attribute("num_groups", "at least 1");
+            let groups = r.int("num_groups")?.ok_or_else(missing)?;
+            let groups = usize::try_from(groups)
+                .ok()
+                .filter(|g| *g > 0)
+                .ok_or_else(|| OpError::invalid("num_groups", "at least 1", groups))?;
             let op = GroupNorm { groups: Some(groups), epsilon: r.float_or("epsilon", 1e-5)? };
             let inputs = [r.input(0)?, r.input(1)?, r.input(2)?];
             Ok(vec![r.add(op, &inputs)?])

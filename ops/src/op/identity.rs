@@ -12,10 +12,10 @@ pub fn readers() -> Vec<Reader> {
             if let Some(mode) = r.optional(2)
                 && r.constant(mode).is_none_or(|t| t.to_i64() != [0])
             {
-                return Err(OpError::Unsupported("dropout in training mode is not supported".into()));
+                return Err(OpError::unsupported("training_mode", "false", "true or a computed value"));
             }
             if r.outputs > 1 {
-                return Err(OpError::Unsupported("the mask output of dropout is not supported".into()));
+                return Err(OpError::unsupported_output("mask"));
             }
             Ok(vec![r.input(0)?])
         }),

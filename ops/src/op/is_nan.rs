@@ -30,7 +30,13 @@ fn is_inf(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
         (true, false) => f64::INFINITY,
         (false, true) => f64::NEG_INFINITY,
-        (false, false) => return Err(OpError::Unsupported("IsInf that detects nothing".into())),
+        (false, false) => {
+            return Err(OpError::unsupported(
+                "detect_negative and detect_positive",
+                "1 for one or both",
+                "0 for both",
+            ));
+        }
     };
     let bound = r.add_scalar(bound, r.ty(x).dtype);
     Ok(vec![r.add(EQUAL, &[x, bound])?])

@@ -72,7 +72,7 @@ pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("LayerNormalization", 17, |r| {
             if r.outputs > 1 {
-                return Err(OpError::Unsupported("the statistics outputs are not supported".into()));
+                return Err(OpError::unsupported_output("Mean"));
             }
             read(r, true)
         }),

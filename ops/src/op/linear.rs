@@ -124,7 +124,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
             let y = r.add(Linear { transposed: transpose_b }, &[x, w])?;
             let sum = r.add(super::Add, &[y, c])?;
             if r.ty(sum).shape != r.ty(y).shape {
-                return Err(OpError::mismatch("C, which broadcasts to the result", r.ty(y), r.ty(c)));
+                return Err(OpError::mismatch("C", format!("one that broadcasts to {}", r.ty(y)), r.ty(c)));
             }
             Ok(vec![sum])
         }
@@ -138,7 +138,7 @@ fn scaled(r: &mut Reading, x: Value, factor: f32) -> Result<Value, OpError> {
     r.add(super::Mul, &[x, factor])
 }
 
-/// Returns true if a shape is that of a bias along the last axis: `[out]`, `[1, …, out]` or a single value.
+/// Returns whether a shape is that of a bias along the last axis: `[out]`, `[1, …, out]` or a single value.
 pub fn by_feature(shape: &Shape, out: &Dim) -> bool {
     let (last, lead) = match shape.0.split_last() {
         None => return true,

@@ -57,8 +57,12 @@ impl Operator for LocalResponseNorm {
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("LRN", 1, |r| {
         let x = r.input(0)?;
-        let size = r.int("size")?.and_then(|s| usize::try_from(s).ok()).filter(|s| (1..1 << 20).contains(s));
-        let size = size.ok_or_else(|| OpError::Invalid("size: expected 1..2^20".into()))?;
+        let expected = "at least 1 and below 2^20";
+        let size = r.int("size")?.ok_or_else(|| OpError::missing_attribute("size", expected))?;
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|s| (1..1 << 20).contains(s))
+            .ok_or_else(|| OpError::invalid("size", expected, size))?;
         if r.ty(x).rank() < 3 {
             return Err(OpError::mismatch("rank of the operand", "at least 3", r.ty(x)));
         }

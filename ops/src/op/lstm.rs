@@ -1,4 +1,4 @@
-//! Long short-term memory. Reads ONNX `LSTM`, opset 7 to 22; peepholes are not supported.
+//! Long short-term memory. Reads ONNX `LSTM`, opset 7 to 22; no peepholes.
 //!
 //! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, 4 hidden, features]`, R
 //! `[directions, 4 hidden, hidden]`, B `[directions, 8 hidden]`, sequence_lens `[batch]`, initial_h and initial_c
@@ -18,7 +18,7 @@ pub fn readers() -> Vec<Reader> {
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if r.optional(7).is_some() {
-        return Err(OpError::Unsupported("peepholes (operand P) are not supported".into()));
+        return Err(OpError::unsupported("operand P", "none", "peephole weights"));
     }
     let step = if r.flag("input_forget", false)? { coupled } else { step };
     let activations = &["Sigmoid", "Tanh", "Tanh"];

@@ -104,7 +104,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let rank = r.ty(x).rank();
     let mode = r.string_or("mode", "constant")?;
     let (pads, value, axes) = if r.opset < 11 {
-        let pads = r.ints("pads")?.ok_or_else(|| OpError::Invalid("attribute `pads` is missing".into()))?;
+        let pads = r.ints("pads")?.ok_or_else(|| OpError::missing_attribute("pads", "integers"))?;
         (pads.into_iter().map(Dim::known).collect(), r.float_or("value", 0.0)?, None)
     } else {
         let pads = r.dims_of(r.input(1)?, "pads")?;
@@ -122,7 +122,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "constant" => PadMode::Constant(value),
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
-        other => return Err(OpError::Unsupported(format!("pad mode {other} is not supported"))),
+        other => return Err(OpError::unsupported("mode", "constant, reflect or edge", other)),
     };
     let zeros: Vec<Dim> = vec![Dim::known(0); rank];
     let (mut before, mut after) = (zeros.clone(), zeros);

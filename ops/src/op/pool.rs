@@ -130,7 +130,7 @@ pub fn readers() -> Vec<Reader> {
         }),
         Reader::new("MaxPool", 1, |r| {
             if r.outputs > 1 {
-                return Err(OpError::Unsupported("the indices output of a max pool is not supported".into()));
+                return Err(OpError::unsupported_output("Indices"));
             }
             r.ignore(&["storage_order"]);
             let (x, window) = window(r)?;
@@ -142,11 +142,11 @@ pub fn readers() -> Vec<Reader> {
 fn window(r: &mut Reading) -> Result<(Value, Window), OpError> {
     let x = r.input(0)?;
     let kernel = r.sizes("kernel_shape")?;
-    let kernel = kernel.ok_or_else(|| OpError::Invalid("attribute `kernel_shape` is missing".into()))?;
+    let kernel = kernel.ok_or_else(|| OpError::missing_attribute("kernel_shape", "integers"))?;
     let window = read_window(r, kernel, &r.ty(x))?;
     if (0..window.rank()).any(|i| window.before[i] >= window.extent(i) || window.after[i] >= window.extent(i))
     {
-        return Err(OpError::Invalid(format!("pads: expected smaller than the kernel, found {window}")));
+        return Err(OpError::invalid("pads", "smaller than the kernel", window));
     }
     Ok((x, window))
 }

@@ -36,7 +36,11 @@ pub fn readers() -> Vec<Reader> {
         let inputs = [r.input(0)?, r.input(1)?];
         let y = r.add(PRelu, &inputs)?;
         if r.ty(y).shape != r.ty(inputs[0]).shape {
-            return Err(OpError::mismatch("slope, which broadcasts to x", r.ty(inputs[0]), r.ty(inputs[1])));
+            return Err(OpError::invalid(
+                "slope",
+                format!("one that broadcasts to {}", r.ty(inputs[0])),
+                r.ty(inputs[1]),
+            ));
         }
         Ok(vec![y])
     })]

@@ -59,11 +59,10 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
     };
     let (start, limit) = (scalar(r, 0, "start")?, scalar(r, 1, "limit")?);
-    let step = scalar(r, 2, "delta")?.as_known();
-    let step =
-        step.ok_or_else(|| OpError::Symbolic("delta of a range that depends on symbolic dimensions".into()))?;
+    let delta = scalar(r, 2, "delta")?;
+    let step = delta.as_known().ok_or_else(|| OpError::symbolic("delta", "a known number", &delta))?;
     if step == 0 {
-        return Err(OpError::Invalid("delta: expected other than 0".into()));
+        return Err(OpError::invalid("delta", "other than 0", 0));
     }
     let span = if step > 0 { &limit - &start } else { &start - &limit };
     let len = span.ceil_div(step.saturating_abs());
@@ -85,7 +84,11 @@ fn fractions(r: &mut Reading, dtype: DType) -> Result<Option<Value>, OpError> {
     let [start, limit, delta] = ends;
     let count = ((limit - start) / delta).ceil().max(0.0);
     if delta == 0.0 || !count.is_finite() {
-        return Err(OpError::Invalid(format!("a range from {start} to {limit} by {delta}")));
+        return Err(OpError::invalid(
+            "range",
+            "a finite number of elements",
+            format!("{start} to {limit} by {delta}"),
+        ));
     }
     // A count beyond i64 saturates, and the limit on sizes then refuses it.
     let index = r.add(Range { start: Dim::known(0), step: 1, len: Dim::known(count as i64) }, &[])?;
@@ -101,7 +104,11 @@ fn whole(r: &mut Reading, v: Value, property: &str) -> Result<Vec<Dim>, OpError>
         let dim = |x: &f64| (x.fract() == 0.0 && x.abs() < 1e15).then(|| Dim::known(*x as i64));
         let dims = t.to_f64().iter().map(dim).collect::<Option<Vec<Dim>>>();
         return dims.ok_or_else(|| {
-            OpError::Unsupported(format!("a range by fractions with a computed end: {property}"))
+            OpError::unsupported(
+                property,
+                "a whole number where an end of the range is computed",
+                "a fraction",
+            )
         });
     }
     if let super::Op::Cast(_) = r.graph.op(v.node) {
@@ -110,5 +117,5 @@ fn whole(r: &mut Reading, v: Value, property: &str) -> Result<Vec<Dim>, OpError>
             return r.dims_of(from, property);
         }
     }
-    Err(OpError::Unsupported(format!("a range of floats whose {property} is computed is not supported")))
+    Err(OpError::unsupported(property, "a constant or a cast integer", "a computed float"))
 }

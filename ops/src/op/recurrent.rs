@@ -212,7 +212,7 @@ impl Layer {
         expect(r, recurrent, "shape of R", vec![d.clone(), rows.clone(), h.clone()])?;
         for v in [Some(w), Some(recurrent), b].into_iter().flatten() {
             if r.constant(v).is_none() {
-                return Err(OpError::Unsupported("weights that are computed are not supported".into()));
+                return Err(OpError::unsupported("W, R and B", "constants", "a computed tensor"));
             }
         }
         if let Some(b) = b {
@@ -383,6 +383,9 @@ impl Layer {
     }
 }
 
+/// Names of the activations that [`functions`] reads, for a message.
+const ACTIVATIONS: &str = "Relu, Tanh, Sigmoid, Softsign, Softplus, LeakyRelu, Elu or HardSigmoid";
+
 /// Reads the activations of all directions, with their parameters.
 fn functions(r: &Reading, kind: &Kind, directions: usize) -> Result<Vec<Function>, OpError> {
     let count = kind.activations.len() * directions;
@@ -406,7 +409,7 @@ fn functions(r: &Reading, kind: &Kind, directions: usize) -> Result<Vec<Function
             "hardsigmoid" => {
                 Unary::HardSigmoid { alpha: alphas.next().unwrap_or(0.2), beta: betas.next().unwrap_or(0.5) }
             }
-            _ => return Err(OpError::Unsupported(format!("activation {name:?} is not supported"))),
+            _ => return Err(OpError::unsupported("activations", ACTIVATIONS, format!("{name:?}"))),
         };
         Ok(Function::Unary(f))
     };

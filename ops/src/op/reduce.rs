@@ -258,7 +258,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let empty = Shape(axes.iter().map(|a| r.ty(x).dim(*a).clone()).collect()).elems().is(0);
     if empty && kind != ReduceKind::Sum {
-        return Err(OpError::Invalid("reduction of no elements".into()));
+        return Err(OpError::fault("reduction of no elements", "at least 1"));
     }
     let y = r.add(Reduce { kind, axes, keep }, &[x])?;
     Ok(vec![match r.op {

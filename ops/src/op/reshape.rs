@@ -68,7 +68,7 @@ pub fn readers() -> Vec<Reader> {
         }),
         Reader::new("Unsqueeze", 1, |r| {
             let x = r.input(0)?;
-            let axes = axes(r)?.ok_or_else(|| OpError::Invalid("axes are missing".into()))?;
+            let axes = axes(r)?.ok_or_else(|| OpError::missing_attribute("axes", "integers"))?;
             let mut dims = r.ty(x).shape.0;
             for axis in resolve_all(&axes, dims.len() + axes.len())? {
                 dims.insert(axis, Dim::known(1));
@@ -98,7 +98,7 @@ fn read_reshape(r: &mut Reading) -> Result<Vec<Value>, OpError> {
             Some(0) if !allow_zero => {
                 *d = from.0.get(i).cloned().ok_or(OpError::Axis { axis: i as i64, rank: from.rank() })?;
             }
-            Some(-1) if rest.is_some() => return Err(OpError::Invalid("shape has more than one -1".into())),
+            Some(-1) if rest.is_some() => return Err(OpError::invalid("shape", "at most one -1", "two")),
             Some(-1) => rest = Some(i),
             Some(v) if v < -1 => return Err(OpError::mismatch("shape", "values of at least -1", v)),
             _ => {}

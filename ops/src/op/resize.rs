@@ -18,10 +18,6 @@ pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Resize", 10, read), Reader { domain: "", op: "Upsample", since: 7, until: 9, read }]
 }
 
-fn unsupported(attribute: &str, value: &str) -> OpError {
-    OpError::Unsupported(format!("{attribute} = {value} is not supported"))
-}
-
 /// Resized axis.
 struct Axis {
     /// Index of the axis, in `0..rank`.
@@ -122,7 +118,7 @@ fn check(r: &Reading, from: usize, to: usize) -> Result<(), OpError> {
     Ok(())
 }
 
-/// Returns true for the definition up to opset 10, which has a single coordinate transformation.
+/// Returns whether the node follows the definition up to opset 10, which has a single coordinate transformation.
 fn is_first(r: &Reading) -> bool {
     r.op == "Upsample" || r.opset < 11
 }
@@ -168,7 +164,11 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
         }
     }
     if scales.is_empty() == sizes.is_empty() {
-        return Err(OpError::Invalid("expected either scales or sizes".into()));
+        return Err(OpError::invalid(
+            "scales and sizes",
+            "one of them",
+            if sizes.is_empty() { "none" } else { "both" },
+        ));
     }
     let crops = r.string_or("coordinate_transformation_mode", "")? == "tf_crop_and_resize";
     let roi = match r.optional(1) {
@@ -192,9 +192,7 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
             return Err(OpError::mismatch("scales", "positive values", s));
         }
         if let Some(s) = scale.filter(|s| first && *s < 1.0) {
-            return Err(OpError::Unsupported(format!(
-                "scale {s} before opset 11: one below 1 is not supported"
-            )));
+            return Err(OpError::unsupported("scales before opset 11", "at least 1", s));
         }
         let to = match (scale, from.as_known(), common) {
             (Some(s), Some(d), Some(_)) => Dim::known((d as f32 * s).round() as i64),
@@ -236,6 +234,8 @@ fn common_scale(
         .zip(sizes)
         .map(|(a, s)| Some(s.as_known()? as f32 / ty.dim(*a).as_known()? as f32))
         .collect();
-    let scales = scales.ok_or_else(|| unsupported("keep_aspect_ratio_policy", policy))?;
+    let scales = scales.ok_or_else(|| {
+        OpError::symbolic("keep_aspect_ratio_policy", "stretch where dimensions are symbolic", policy)
+    })?;
     Ok(scales.into_iter().reduce(|a, b| if smallest { a.min(b) } else { a.max(b) }))
 }

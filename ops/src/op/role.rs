@@ -29,7 +29,7 @@ impl Site<'_> {
 
 /// Algebra of a node that is linear in one operand, with the others constant: `y = A(w) x + b`.
 pub trait LinearMap {
-    /// Returns true if the map has a weight. Without one every coefficient is 1 and `transform` has no effect.
+    /// Returns whether the map has a weight. Without one every coefficient is 1 and `transform` has no effect.
     fn has_weight(&self) -> bool;
     /// Builds `A(transform(w)) x`, without bias.
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value;

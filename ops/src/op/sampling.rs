@@ -114,7 +114,7 @@ pub(super) fn combined(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -
         at = r.reshape(at, shape.clone())?;
         weights = Some(r.reshape(product, shape)?);
     }
-    let weights = weights.ok_or_else(|| OpError::Invalid("no spatial axis".into()))?;
+    let weights = weights.ok_or_else(|| OpError::invalid("spatial axes", "at least 1", 0))?;
     Ok(Taps { indices: at, weights })
 }
 

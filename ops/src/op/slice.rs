@@ -54,7 +54,7 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut x = r.input(0)?;
     let rank = r.ty(x).rank();
     let known = |v: Vec<i64>| v.into_iter().map(Dim::known).collect::<Vec<_>>();
-    let missing = |attribute: &str| OpError::Invalid(format!("attribute `{attribute}` is missing"));
+    let missing = |attribute: &str| OpError::missing_attribute(attribute, "integers");
     let (starts, ends, axes, steps) = if r.opset < 10 {
         let starts = r.ints("starts")?.ok_or_else(|| missing("starts"))?;
         let ends = r.ints("ends")?.ok_or_else(|| missing("ends"))?;
@@ -66,8 +66,10 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
-    if [ends.len(), axes.len(), steps.len()].iter().any(|n| *n != starts.len()) {
-        return Err(OpError::Invalid("starts, ends, axes and steps differ in length".into()));
+    let lengths = [starts.len(), ends.len(), axes.len(), steps.len()];
+    if lengths.iter().any(|n| *n != starts.len()) {
+        let property = "lengths of starts, ends, axes and steps";
+        return Err(OpError::invalid(property, "the same", format!("{lengths:?}")));
     }
     for i in 0..starts.len() {
         let axis = resolve(axes[i], rank)?;
@@ -100,11 +102,8 @@ fn within(r: &mut Reading, bound: &Dim, dim: &Dim) -> Result<Dim, OpError> {
 
 /// Returns the slice with `start` and `end` clamped as ONNX specifies, as far as the dimension is known.
 fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<Slice, OpError> {
-    if step == 0 {
-        return Err(OpError::Invalid("step of a slice: expected other than 0".into()));
-    }
-    if step == i64::MIN {
-        return Err(OpError::Invalid("step of a slice is out of range".into()));
+    if step == 0 || step == i64::MIN {
+        return Err(OpError::invalid("step of a slice", "other than 0 and above -2^63", step));
     }
     // Negative indices count from the end; the result is clamped to low..=high.
     let clamp = |v: &Dim, low: i64, high: &Dim| -> Dim {
@@ -168,10 +167,11 @@ fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     // A model that was traced with a fixed number of tokens or boxes.
     if !data_dependent && total.as_known().is_some() && dim.as_known().is_none() {
-        return Err(OpError::Invalid(format!(
-            "split into parts of {total} in all, but a run decides how many rows there are ({dim}): the exporter froze what \
-             the traced input had"
-        )));
+        return Err(OpError::invalid(
+            "sum of split",
+            format!("{dim} rows, which a run decides"),
+            format!("{total}: the exporter fixed the number of the traced input"),
+        ));
     }
     if (!data_dependent && total != dim) || sizes.iter().any(|s| s.as_known().is_some_and(|s| s < 0)) {
         return Err(OpError::mismatch("sum of split", &dim, total));

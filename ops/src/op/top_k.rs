@@ -54,7 +54,7 @@ pub fn readers() -> Vec<Reader> {
 
 fn k(r: &mut Reading) -> Result<Dim, OpError> {
     if r.opset < 10 {
-        let k = r.int("k")?.ok_or_else(|| OpError::Invalid("attribute `k` is missing".into()))?;
+        let k = r.int("k")?.ok_or_else(|| OpError::missing_attribute("k", "an integer"))?;
         return Ok(Dim::known(k));
     }
     match r.dims_of(r.input(1)?, "k")?.as_slice() {

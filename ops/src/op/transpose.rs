@@ -44,10 +44,11 @@ pub fn readers() -> Vec<Reader> {
         let x = r.input(0)?;
         let rank = r.ty(x).rank();
         let perm = match r.ints("perm")? {
-            Some(perm) => {
+            Some(axes) => {
                 let inside = |p: &i64| usize::try_from(*p).ok().filter(|p| *p < rank);
-                let perm: Option<Vec<usize>> = perm.iter().map(inside).collect();
-                perm.ok_or_else(|| OpError::Invalid(format!("perm: expected axes in 0..{rank}")))?
+                let perm: Option<Vec<usize>> = axes.iter().map(inside).collect();
+                let expected = || format!("axes from 0 to below {rank}");
+                perm.ok_or_else(|| OpError::invalid("perm", expected(), format!("{axes:?}")))?
             }
             None => (0..rank).rev().collect(),
         };

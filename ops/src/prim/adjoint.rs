@@ -44,7 +44,7 @@ pub struct Adjoint<'a> {
 }
 
 impl Adjoint<'_> {
-    /// Returns true if the adjoint of operand `i` is requested.
+    /// Returns whether the adjoint of operand `i` is requested.
     pub fn is_requested(&self, i: usize) -> bool {
         self.requested.get(i) == Some(&true)
     }
@@ -78,6 +78,6 @@ impl Adjoint<'_> {
     /// Returns the error of a primitive without a derivative.
     pub fn unsupported(&self) -> OpError {
         let name = self.b.graph().op(self.y.node).name();
-        OpError::Unsupported(format!("the derivative of primitive {name} is not supported"))
+        OpError::unsupported("differentiated primitive", "one with a derivative", name)
     }
 }

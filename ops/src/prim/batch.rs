@@ -111,12 +111,12 @@ impl TargetAxis<'_> {
         self.x.len()
     }
 
-    /// Returns true if operand `i` has the leading axis.
+    /// Returns whether operand `i` has the leading axis.
     pub fn is_batched(&self, i: usize) -> bool {
         self.x[i].is_batched
     }
 
-    /// Returns true if one of the operands from `i` on has the leading axis.
+    /// Returns whether one of the operands from `i` on has the leading axis.
     pub fn any_batched_from(&self, i: usize) -> bool {
         self.x[i..].iter().any(|o| o.is_batched)
     }
@@ -170,7 +170,7 @@ impl TargetAxis<'_> {
 
     /// Returns the error of a primitive without operands, which cannot depend on a target.
     pub fn reads_nothing() -> OpError {
-        OpError::Invalid("what reads nothing depends on nothing".into())
+        OpError::invalid("operands that depend on the targets", "none of a primitive without operands", "one")
     }
 
     /// Returns operand `i` with axes of 1 between the leading axis and its own, so that it broadcasts like an operand

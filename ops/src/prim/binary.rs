@@ -62,12 +62,12 @@ impl Binary {
         }
     }
 
-    /// Returns true for comparisons, whose result is boolean.
+    /// Returns whether the function is a comparison, whose result is boolean.
     pub fn is_predicate(self) -> bool {
         matches!(self, Binary::Equal | Binary::Less | Binary::LessOrEqual)
     }
 
-    /// Returns true for logic, whose operands are boolean.
+    /// Returns whether the function is logic, whose operands are boolean.
     pub fn is_logic(self) -> bool {
         matches!(self, Binary::And | Binary::Or | Binary::Xor)
     }
@@ -278,14 +278,14 @@ fn integer_function(f: Binary) -> Option<IntegerFunction> {
 }
 
 fn zero_divisor() -> OpError {
-    OpError::Invalid("integer division by 0".into())
+    OpError::fault("integer division by 0", "a divisor other than 0")
 }
 
 /// Returns `base` to the power of `exponent`, truncated towards zero for a negative exponent.
 fn power(base: i64, exponent: i64) -> Result<i64, OpError> {
     if exponent < 0 {
         return match base {
-            0 => Err(OpError::Invalid(format!("0 to the power {exponent}"))),
+            0 => Err(OpError::fault(format!("0 to the power {exponent}"), "an exponent of at least 0")),
             1 => Ok(1),
             -1 => Ok(if exponent % 2 == 0 { 1 } else { -1 }),
             _ => Ok(0),
@@ -358,4 +358,81 @@ fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
         }
         Binary::Mod => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{assert_close, bools, error, eval, floats, ints, row};
+
+    const INF: f64 = f64::INFINITY;
+    const NAN: f64 = f64::NAN;
+
+    #[test]
+    fn binary_functions_broadcast() {
+        let (a, b) = (floats(&[2, 1], &[-7.0, 6.0]), floats(&[3], &[2.0, -4.0, 0.0]));
+        let cases = [
+            (Binary::Add, [-5.0, -11.0, -7.0, 8.0, 2.0, 6.0]),
+            (Binary::Sub, [-9.0, -3.0, -7.0, 4.0, 10.0, 6.0]),
+            (Binary::Mul, [-14.0, 28.0, 0.0, 12.0, -24.0, 0.0]),
+            (Binary::Div, [-3.5, 1.75, -INF, 3.0, -1.5, INF]),
+            (Binary::GuardedDiv, [-3.5, 1.75, 0.0, 3.0, -1.5, 0.0]),
+            (Binary::Pow, [49.0, 1.0 / 2401.0, 1.0, 36.0, 1.0 / 1296.0, 1.0]),
+            (Binary::Min, [-7.0, -7.0, -7.0, 2.0, -4.0, 0.0]),
+            (Binary::Max, [2.0, -4.0, 0.0, 6.0, 6.0, 6.0]),
+            (Binary::Mod, [1.0, -3.0, NAN, 0.0, -2.0, NAN]),
+        ];
+        for (f, y) in cases {
+            assert_close(&eval(f, &[&a, &b]), &floats(&[2, 3], &y));
+        }
+        let less = eval(Binary::Less, &[&a, &b]);
+        assert_eq!(less, bools(&[2, 3], &[true, true, true, false, false, false]));
+        let equal = eval(Binary::Equal, &[&row(&[1.0, NAN]), &row(&[1.0, NAN])]);
+        assert_eq!(equal, bools(&[2], &[true, false]));
+    }
+
+    #[test]
+    fn integer_functions_truncate_wrap_and_refuse_zero_divisors() {
+        let (a, b) = (ints(&[4], &[-7, 7, -7, 7]), ints(&[4], &[2, -2, -2, 2]));
+        let cases = [
+            (Binary::Div, [-3, -3, 3, 3]),
+            (Binary::GuardedDiv, [-3, -3, 3, 3]),
+            (Binary::Mod, [1, -1, -1, 1]),
+            (Binary::Pow, [49, 0, 0, 49]),
+            (Binary::Sub, [-9, 9, -5, 5]),
+            (Binary::Max, [2, 7, -2, 7]),
+            (Binary::Min, [-7, -2, -7, 2]),
+        ];
+        for (f, y) in cases {
+            assert_eq!(eval(f, &[&a, &b]), ints(&[4], &y), "{f:?}");
+        }
+        let (unit, zero) = (ints(&[], &[1]), ints(&[], &[0]));
+        for f in [Binary::Div, Binary::Mod] {
+            assert_eq!(error(f, &[&unit, &zero]), "integer division by 0: expected a divisor other than 0");
+        }
+        assert_eq!(eval(Binary::GuardedDiv, &[&unit, &zero]), zero);
+        let (lowest, minus) = (ints(&[], &[i64::MIN]), ints(&[], &[-1]));
+        assert_eq!(eval(Binary::Div, &[&lowest, &minus]), lowest);
+        assert_eq!(eval(Binary::Mod, &[&lowest, &minus]), zero);
+        assert_eq!(eval(Binary::Mul, &[&lowest, &lowest]), zero);
+        assert_eq!(eval(Binary::Pow, &[&minus, &minus]), minus);
+        assert!(error(Binary::Pow, &[&zero, &minus]).contains("0 to the power -1: expected an exponent"));
+        assert_eq!(eval(Binary::LessOrEqual, &[&a, &b]), bools(&[4], &[true, false, true, false]));
+    }
+
+    #[test]
+    fn logic_is_of_booleans() {
+        let (a, b) = (bools(&[4], &[false, false, true, true]), bools(&[4], &[false, true, false, true]));
+        let cases = [
+            (Binary::And, [false, false, false, true]),
+            (Binary::Or, [false, true, true, true]),
+            (Binary::Xor, [false, true, true, false]),
+            (Binary::Equal, [true, false, false, true]),
+        ];
+        for (f, y) in cases {
+            assert_eq!(eval(f, &[&a, &b]), bools(&[4], &y), "{f:?}");
+        }
+        assert!(error(Binary::And, &[&row(&[1.0]), &row(&[1.0])]).contains("bool"));
+        assert!(error(Binary::Add, &[&a, &b]).contains("number"));
+    }
 }

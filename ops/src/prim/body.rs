@@ -60,7 +60,9 @@ impl<'de> Deserialize<'de> for Body<Prim> {
         for line in json.lines {
             let operands =
                 line.operands.iter().map(|i| values.get(*i).copied()).collect::<Option<Vec<Value>>>();
-            let operands = operands.ok_or_else(|| D::Error::custom("a step reads what is not made yet"))?;
+            let operands = operands.ok_or_else(|| {
+                D::Error::custom("step: expected operands of earlier lines, found a later one")
+            })?;
             values.push(match line.prim {
                 Prim::Input => graph.add_input(Prim::Input, &line.name, line.ty),
                 prim => graph.add_value(prim, &line.name, line.ty, Origin::default(), &operands),
@@ -69,7 +71,7 @@ impl<'de> Deserialize<'de> for Body<Prim> {
         let result = values.get(json.result).copied();
         graph.add_output(
             Output::value("next"),
-            result.ok_or_else(|| D::Error::custom("a step without a result"))?,
+            result.ok_or_else(|| D::Error::custom("step: expected a result, found none"))?,
         );
         Ok(Body::new(graph))
     }

@@ -130,7 +130,7 @@ impl Builder {
         v
     }
 
-    /// Returns true if no element of `x` can be negative for any input.
+    /// Returns whether no element of `x` can be negative for any input.
     pub fn is_non_negative(&self, x: Value) -> bool {
         super::sign::is_non_negative(&self.graph, x)
     }

@@ -104,3 +104,33 @@ fn narrow(v: i64, to: DType) -> i64 {
         DType::I64 | DType::U64 | DType::F32 | DType::F64 | DType::F16 | DType::Bf16 | DType::Bool => v,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{bools, data, eval, ints, row};
+
+    const INF: f64 = f64::INFINITY;
+    const NAN: f64 = f64::NAN;
+
+    #[test]
+    fn casts_convert() {
+        let to = |to: DType| Cast { to };
+        let x = row(&[-1.7, 0.0, 2.9, 300.0]);
+        assert_eq!(eval(to(DType::I64), &[&x]), ints(&[4], &[-1, 0, 2, 300]));
+        assert_eq!(eval(to(DType::U8), &[&x]), ints(&[4], &[255, 0, 2, 44]));
+        assert_eq!(eval(to(DType::I8), &[&ints(&[2], &[128, -129])]), ints(&[2], &[-128, 127]));
+        assert_eq!(eval(to(DType::Bool), &[&x]), bools(&[4], &[true, false, true, true]));
+        assert_eq!(eval(to(DType::Bool), &[&ints(&[2], &[0, -2])]), bools(&[2], &[false, true]));
+        let flags = bools(&[2], &[true, false]);
+        assert_eq!(eval(to(DType::F32), &[&flags]), row(&[1.0, 0.0]));
+        assert_eq!(eval(to(DType::I32), &[&flags]), ints(&[2], &[1, 0]));
+        assert_eq!(eval(to(DType::F32), &[&ints(&[1], &[7])]), row(&[7.0]));
+        assert_eq!(eval(to(DType::F32), &[&row(&[0.1])]), row(&[0.1]));
+        assert_eq!(eval(to(DType::F16), &[&row(&[0.1, 1e6])]), row(&[0.099_975_585_937_5, INF]));
+        assert_eq!(eval(to(DType::Bf16), &[&row(&[0.1])]), row(&[0.100_097_656_25]));
+        let huge = eval(to(DType::I64), &[&row(&[NAN, -1e300])]);
+        assert_eq!(huge, ints(&[2], &[0, i64::MIN]));
+        assert!(data(&eval(to(DType::F16), &[&row(&[NAN])]))[0].is_nan());
+    }
+}

@@ -106,3 +106,18 @@ fn concat_arrays<T: Clone>(axis: usize, inputs: &[&ArrayD<T>], dims: &[usize]) -
     }
     array(dims, out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{bools, error, eval, ints, row};
+
+    #[test]
+    fn operands_stand_one_after_another() {
+        let (x, y) = (ints(&[2, 3], &[1, 2, 3, 4, 5, 6]), ints(&[2, 1], &[7, 8]));
+        assert_eq!(eval(Concat { axis: 1 }, &[&x, &y]), ints(&[2, 4], &[1, 2, 3, 7, 4, 5, 6, 8]));
+        let flags = bools(&[2], &[true, false]);
+        assert_eq!(eval(Concat { axis: 0 }, &[&flags, &flags]), bools(&[4], &[true, false, true, false]));
+        assert!(error(Concat { axis: 0 }, &[&flags, &row(&[1.0])]).contains("element type"));
+    }
+}

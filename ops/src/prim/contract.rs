@@ -49,7 +49,7 @@ pub trait Primitive: Fields {
     /// If the node cannot be typed with the leading axis.
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError>;
 
-    /// Returns true if every element of the result is known to be 0.
+    /// Returns whether every element of the result is known to be 0.
     fn is_zero(&self, _x: &Knowledge<'_>) -> bool {
         false
     }
@@ -59,12 +59,12 @@ pub trait Primitive: Fields {
         None
     }
 
-    /// Returns true if operand `k` can be dropped without changing the result.
+    /// Returns whether operand `k` can be dropped without changing the result.
     fn can_drop_operand(&self, _k: usize, _x: &Knowledge<'_>) -> bool {
         false
     }
 
-    /// Returns true if no element of the result can be negative for any input.
+    /// Returns whether no element of the result can be negative for any input.
     fn is_non_negative(&self, _x: &Signs<'_>) -> bool {
         false
     }

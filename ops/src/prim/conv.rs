@@ -150,7 +150,7 @@ fn weight(w: &TensorType, geometry: &ConvGeometry, channels: &Dim) -> Result<(),
         return Err(OpError::mismatch("rank of the weight", geometry.window.rank() + 2, w));
     }
     if geometry.groups == 0 {
-        return Err(OpError::Invalid("group: expected at least 1, found 0".into()));
+        return Err(OpError::invalid("group", "at least 1", 0));
     }
     let groups = Dim::known(geometry.groups as i64);
     dim_equal("channels (weight channels × groups)", channels, &(w.dim(1) * &groups))?;
@@ -279,4 +279,96 @@ fn conv_transpose(
         }
     }
     array(dims, x).map(Array::F)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{
+        assert_close, data, elements, error, eval, floats, indices, inner, known, random, row,
+        transform_value, transforms,
+    };
+    use crate::prim::tests::windows::{convolutions, line, taps_of};
+    use crate::tensor::Bindings;
+
+    /// Evaluates a convolution in a loop over channels and taps.
+    fn direct_conv(geometry: &ConvGeometry, x: &Array, w: &Array, bias: &Array, dims: &[usize]) -> Array {
+        let (channels, outputs) = (w.dims()[1], w.dims()[0] / geometry.groups);
+        let element = |i: &Vec<usize>| {
+            let group = i[1] / outputs;
+            let mut y = data(bias)[i[1]];
+            for c in 0..channels {
+                let taps = taps_of(&geometry.window, x, &[i[0], group * channels + c], &i[2..]);
+                for (k, x) in indices(&geometry.window.kernel).iter().zip(taps) {
+                    y += elements(w)[[&[i[1], c], k.as_slice()].concat().as_slice()] * x.unwrap_or(0.0);
+                }
+            }
+            y
+        };
+        floats(dims, &indices(dims).iter().map(element).collect::<Vec<_>>())
+    }
+
+    proptest! {
+        #[test]
+        fn conv_is_the_direct_loop((geometry, x, w) in convolutions(), transform in transforms(), seed in any::<u64>()) {
+            let (x, w) = (random(&x, seed), random(&w, seed ^ 1));
+            let bias = random(&w.dims()[..1], seed ^ 2);
+            let y = eval(Conv { geometry: geometry.clone(), w: transform }, &[&x, &w, &bias]);
+            assert_close(&y, &direct_conv(&geometry, &x, &Array::F(elements(&w).mapv(|w| transform_value(transform, w))), &bias, y.dims()));
+        }
+
+        #[test]
+        fn conv_transpose_is_the_adjoint_of_conv((geometry, x, w) in convolutions(), transform in transforms(), seed in any::<u64>()) {
+            let (x, w) = (random(&x, seed), random(&w, seed ^ 1));
+            let y = eval(Conv { geometry: geometry.clone(), w: transform }, &[&x, &w]);
+            let s = random(y.dims(), seed ^ 2);
+            let back = eval(ConvTranspose { geometry, w: transform, to: known(&x.dims()[2..]) }, &[&s, &w]);
+            prop_assert!((inner(&y, &s) - inner(&x, &back)).abs() < 1e-9);
+        }
+
+        #[test]
+        fn symbolic_types_bind_to_the_dimensions_of_the_value((geometry, x, w) in convolutions(), seed in any::<u64>()) {
+            let (x, w) = (random(&x, seed), random(&w, seed ^ 1));
+            let names: Vec<String> = (0..x.dims().len()).map(|i| format!("d{i}")).collect();
+            let bindings: Bindings = names.iter().zip(x.dims()).map(|(n, d)| (n.as_str().into(), *d as i64)).collect();
+            let mut dims: Vec<Dim> = names.iter().map(|n| Dim::symbol(n)).collect();
+            dims[1] = Dim::known(x.dims()[1] as i64);
+            let types = [TensorType::new(DType::F32, dims), TensorType::new(DType::F32, known(w.dims()))];
+            let prim = Conv { geometry, w: Transform::Id };
+            let bound = prim.infer(&types).expect("a convolution of symbolic dimensions").shape.substitute(&bindings);
+            let y = eval(prim, &[&x, &w]);
+            prop_assert_eq!(bound.as_known(), Some(y.dims().to_vec()));
+        }
+    }
+
+    #[test]
+    fn conv_has_hand_computed_values() {
+        let geometry = ConvGeometry { window: line(2, 1, (1, 0), false), groups: 1 };
+        let (x, w) = (floats(&[1, 1, 3], &[1.0, 2.0, 3.0]), floats(&[1, 1, 2], &[10.0, -1.0]));
+        let conv = |w| Conv { geometry: geometry.clone(), w };
+        assert_eq!(
+            eval(conv(Transform::Id), &[&x, &w, &row(&[0.5])]),
+            floats(&[1, 1, 3], &[-0.5, 8.5, 17.5])
+        );
+        assert_eq!(
+            eval(conv(Transform::Neg), &[&x, &w, &row(&[0.5])]),
+            floats(&[1, 1, 3], &[-0.5, -1.5, -2.5])
+        );
+        let back = ConvTranspose { geometry: geometry.clone(), w: Transform::Id, to: vec![Dim::known(3)] };
+        assert_eq!(eval(back, &[&x, &w]), floats(&[1, 1, 3], &[19.0, 28.0, -3.0]));
+        let unknown = ConvTranspose { geometry, w: Transform::Id, to: vec![Dim::symbol("h")] };
+        assert!(error(unknown, &[&x, &w]).contains('h'));
+    }
+
+    #[test]
+    fn empty_operands_give_empty_or_bias() {
+        let geometry = ConvGeometry { window: line(1, 1, (0, 0), false), groups: 1 };
+        let conv = Conv { geometry, w: Transform::Id };
+        let none = eval(conv.clone(), &[&floats(&[0, 1, 2], &[]), &floats(&[1, 1, 1], &[1.0])]);
+        assert_eq!(none, floats(&[0, 1, 2], &[]));
+        let bias = eval(conv, &[&floats(&[1, 0, 2], &[]), &floats(&[1, 0, 1], &[]), &row(&[3.0])]);
+        assert_eq!(bias, floats(&[1, 1, 2], &[3.0, 3.0]));
+    }
 }

@@ -63,3 +63,23 @@ impl Primitive for Dims {
         Err(TargetAxis::reads_nothing())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::Prim;
+    use crate::prim::tests::arrays::{error, eval, ints, known};
+    use crate::tensor::Bindings;
+
+    #[test]
+    fn dimensions_are_numbers_once_they_are_bound() {
+        let values = vec![Dim::symbol("n"), Dim::known(4)];
+        let dims = Prim::from(Dims { dims: vec![2], values });
+        assert_eq!(error(dims.clone(), &[]), "dimension: expected a known number, found n");
+        let bound = dims.substitute(&Bindings::from([("n".into(), 3)]));
+        assert_eq!(eval(bound, &[]), ints(&[2], &[3, 4]));
+        let fixed = Dims { dims: vec![1, 2], values: known(&[5, 6]) };
+        assert_eq!(eval(fixed, &[]), ints(&[1, 2], &[5, 6]));
+        assert!(error(Dims { dims: vec![3], values: known(&[5]) }, &[]).contains("elements"));
+    }
+}

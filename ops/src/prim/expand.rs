@@ -57,3 +57,37 @@ impl Primitive for Expand {
         format!("to={}", self.to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{eval, inner, ints, known, random};
+    use crate::prim::{Reduce, Reduction, Reshape};
+
+    #[test]
+    fn leading_axes_are_repeated() {
+        let (x, to) = (ints(&[2, 1], &[7, 8]), Shape(known(&[2, 2, 2])));
+        assert_eq!(eval(Expand { to }, &[&x]), ints(&[2, 2, 2], &[7, 7, 8, 8, 7, 7, 8, 8]));
+    }
+
+    proptest! {
+        #[test]
+        fn sum_is_the_adjoint_of_expand(
+            dims in prop::collection::vec((1usize..4, any::<bool>()), 0..4),
+            lead in 0usize..2,
+            seed in any::<u64>(),
+        ) {
+            let from: Vec<usize> = dims.iter().map(|(d, broadcast)| if *broadcast { 1 } else { *d }).collect();
+            let to: Vec<usize> = (0..lead).map(|_| 2).chain(dims.iter().map(|(d, _)| *d)).collect();
+            let x = random(&from, seed);
+            let y = eval(Expand { to: Shape(known(&to)) }, &[&x]);
+            let s = random(&to, seed ^ 1);
+            let axes: Vec<usize> = (0..to.len()).filter(|i| *i < lead || from[i - lead] != to[*i]).collect();
+            let sum = eval(Reduce { kind: Reduction::Sum, axes, keep: true }, &[&s]);
+            let back = eval(Reshape { to: Shape(known(&from)) }, &[&sum]);
+            prop_assert_eq!(inner(&y, &s), inner(&x, &back));
+        }
+    }
+}

@@ -143,3 +143,53 @@ fn scatter_add<T: Number>(
     }
     array(dims, out)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{error, eval, floats, inner, ints, random, row};
+
+    #[test]
+    fn negative_indices_count_from_the_end_and_others_out_of_range_are_refused() {
+        let x = floats(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let at = ints(&[2, 2], &[0, -1, 1, 1]);
+        let y = eval(Gather { axis: 1 }, &[&x, &at]);
+        assert_eq!(y, floats(&[2, 2, 2], &[1.0, 3.0, 2.0, 2.0, 4.0, 6.0, 5.0, 5.0]));
+        assert_eq!(eval(Gather { axis: 0 }, &[&x, &ints(&[], &[-2])]), row(&[1.0, 2.0, 3.0]));
+        let back = eval(ScatterAdd { axis: 1, to: Dim::known(3) }, &[&y, &at]);
+        assert_eq!(back, floats(&[2, 3], &[1.0, 4.0, 3.0, 4.0, 10.0, 6.0]));
+        let five = row(&[0.0; 5]);
+        for index in [7, -6] {
+            let expected = format!("index {index} is out of range for axis 0: expected -5 to 4");
+            assert_eq!(error(Gather { axis: 0 }, &[&five, &ints(&[1], &[index])]), expected);
+            let scatter = ScatterAdd { axis: 0, to: Dim::known(5) };
+            assert_eq!(error(scatter, &[&row(&[1.0]), &ints(&[1], &[index])]), expected);
+        }
+        assert!(
+            error(Gather { axis: 0 }, &[&row(&[]), &ints(&[1], &[i64::MIN])])
+                .contains("out of range for axis 0: expected elements")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn scatter_add_is_the_adjoint_of_gather(
+            axis in 0usize..3,
+            at in prop::collection::vec(-3i64..3, 0..6),
+            square in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            let mut dims = [2, 4, 2];
+            dims[axis] = 3;
+            let x = random(&dims, seed);
+            let shape = if square && at.len() % 2 == 0 { vec![at.len() / 2, 2] } else { vec![at.len()] };
+            let at = ints(&shape, &at);
+            let y = eval(Gather { axis }, &[&x, &at]);
+            let s = random(y.dims(), seed ^ 1);
+            let back = eval(ScatterAdd { axis, to: Dim::known(3) }, &[&s, &at]);
+            prop_assert_eq!(inner(&y, &s), inner(&x, &back));
+        }
+    }
+}

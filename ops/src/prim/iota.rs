@@ -34,3 +34,15 @@ impl Primitive for Iota {
         Err(TargetAxis::reads_nothing())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{error, eval, ints};
+
+    #[test]
+    fn indices_count_from_0() {
+        assert_eq!(eval(Iota { len: Dim::known(3) }, &[]), ints(&[3], &[0, 1, 2]));
+        assert!(error(Iota { len: Dim::known(i64::MAX) }, &[]).contains("elements"));
+    }
+}

@@ -19,17 +19,17 @@ impl Knowledge<'_> {
         self.0.len()
     }
 
-    /// Returns true if operand `k` has elements and all of them are 0.
+    /// Returns whether operand `k` has elements and all of them are 0.
     pub fn is_zero(&self, k: usize) -> bool {
         self.0.get(k) == Some(&Some(Known::Zero))
     }
 
-    /// Returns true if operand `k` has no elements.
+    /// Returns whether operand `k` has no elements.
     pub fn is_empty(&self, k: usize) -> bool {
         self.0.get(k) == Some(&Some(Known::Empty))
     }
 
-    /// Returns true if operand `k` is zero or empty.
+    /// Returns whether operand `k` is zero or empty.
     pub fn is_zero_or_empty(&self, k: usize) -> bool {
         self.is_zero(k) || self.is_empty(k)
     }

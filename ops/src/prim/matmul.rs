@@ -143,9 +143,11 @@ fn infer(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorTyp
     };
     let ((m, k), (k2, n)) = (matrix(a, ta), matrix(b, tb));
     if k != k2 {
-        return Err(OpError::Invalid(format!(
-            "inner dimensions differ: {k} and {k2} (operands {a} and {b})"
-        )));
+        return Err(OpError::invalid(
+            &format!("inner dimensions of {a} and {b}"),
+            "equal",
+            format!("{k} and {k2}"),
+        ));
     }
     let batch = |t: &TensorType| Shape(t.shape.0[..t.rank() - 2].to_vec());
     let mut shape = broadcast_or(&batch(a), &batch(b))?;
@@ -203,4 +205,66 @@ fn multiply_batches<T: Number>(
         multiply(a, b, view_mut(out, matrix[0], matrix[1])?);
     }
     array(dims, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{
+        assert_close, elements, eval, floats, indices, ints, random, transform_value, transforms,
+    };
+
+    /// Returns an element of a matrix in a broadcast batch.
+    fn at(x: &Array, batch: &[usize], i: usize, j: usize, swap: bool) -> f64 {
+        let x = elements(x);
+        let (i, j) = if swap { (j, i) } else { (i, j) };
+        let batch_rank = x.ndim() - 2;
+        let mut index: Vec<usize> = batch[batch.len() - batch_rank..].to_vec();
+        for (axis, k) in index.iter_mut().enumerate() {
+            *k = if x.shape()[axis] == 1 { 0 } else { *k };
+        }
+        index.extend([i, j]);
+        x[index.as_slice()]
+    }
+
+    proptest! {
+        #[test]
+        fn matmul_is_the_sum_of_products(
+            sizes in prop::array::uniform3(0usize..4),
+            batches in prop::sample::select(vec![
+                (vec![], vec![]), (vec![2], vec![]), (vec![3, 1], vec![2]), (vec![1, 2], vec![3, 2]), (vec![], vec![2, 2]),
+            ]),
+            transforms in (transforms(), transforms()),
+            swaps in any::<(bool, bool)>(),
+            seed in any::<u64>(),
+        ) {
+            let [m, k, n] = sizes;
+            let (left, right) = batches;
+            let matrix = |rows, columns, swap| if swap { [columns, rows] } else { [rows, columns] };
+            let a = random(&[left, matrix(m, k, swaps.0).to_vec()].concat(), seed);
+            let b = random(&[right, matrix(k, n, swaps.1).to_vec()].concat(), seed ^ 1);
+            let y = eval(MatMul { a: transforms.0, b: transforms.1, ta: swaps.0, tb: swaps.1 }, &[&a, &b]);
+            let direct: Vec<f64> = indices(y.dims()).iter().map(|index| {
+                let (batch, ij) = index.split_at(index.len() - 2);
+                let term = |l| {
+                    let (a, b) = (at(&a, batch, ij[0], l, swaps.0), at(&b, batch, l, ij[1], swaps.1));
+                    transform_value(transforms.0, a) * transform_value(transforms.1, b)
+                };
+                (0..k).map(term).sum()
+            }).collect();
+            assert_close(&y, &floats(y.dims(), &direct));
+        }
+    }
+
+    #[test]
+    fn integers_multiply_too() {
+        let (a, b) = (ints(&[1, 2], &[2, -3]), ints(&[2, 1], &[5, 7]));
+        let matmul = |a: Transform| MatMul { a, b: Transform::Id, ta: false, tb: false };
+        assert_eq!(eval(matmul(Transform::Id), &[&a, &b]), ints(&[1, 1], &[-11]));
+        assert_eq!(eval(matmul(Transform::Abs), &[&a, &b]), ints(&[1, 1], &[31]));
+        assert_eq!(eval(matmul(Transform::Pos), &[&a, &b]), ints(&[1, 1], &[10]));
+        assert_eq!(eval(matmul(Transform::Neg), &[&a, &b]), ints(&[1, 1], &[-21]));
+    }
 }

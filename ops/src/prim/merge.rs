@@ -64,7 +64,7 @@ impl Primitive for Merge {
 fields!(MergeTranspose { condition: Dim, second: Any, to: Shape });
 
 impl MergeTranspose {
-    /// Returns true if the operand was chosen; `None` while the condition is not known.
+    /// Returns whether the operand was chosen; `None` while the condition is not known.
     fn chosen(&self) -> Option<bool> {
         self.condition.as_known().map(|condition| (condition == 0) == self.second)
     }

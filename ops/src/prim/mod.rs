@@ -206,7 +206,7 @@ impl Prim {
         match (self, self.inner()) {
             (Prim::Const(t), _) => Ok(t.ty()),
             (_, Some(prim)) => prim.infer(inputs),
-            (_, None) => Err(OpError::Invalid("an input has no inferred type".into())),
+            (_, None) => Err(OpError::invalid("primitive", "a computation", "an input")),
         }
     }
 }

@@ -45,9 +45,11 @@ impl Primitive for Pad {
                     _ => i64::MAX,
                 };
                 if p < 0 || p > limit {
-                    return Err(OpError::Invalid(format!(
-                        "pad {p} is out of range for axis {i} of dimension {dim}"
-                    )));
+                    return Err(OpError::invalid(
+                        &format!("pads of axis {i}"),
+                        format!("at least 0 and at most {limit} for dimension {dim}"),
+                        p,
+                    ));
                 }
             }
             *dim = &(&*dim + &before[i]) + &after[i];
@@ -61,7 +63,11 @@ impl Primitive for Pad {
         let mut tables = Vec::with_capacity(dims.len());
         for (axis, dim) in x.dims().iter().enumerate() {
             if *dim == 0 && dims[axis] > 0 && !matches!(mode, PadMode::Constant(_)) {
-                return Err(OpError::Invalid(format!("axis {axis} is empty, so no element can pad it")));
+                return Err(OpError::invalid(
+                    &format!("axis {axis}, whose elements pad it"),
+                    "at least 1 element",
+                    0,
+                ));
             }
             let last = *dim as i64 - 1;
             let source = |i: usize| {
@@ -99,5 +105,31 @@ impl Primitive for Pad {
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let with = |pads: &[Dim]| [&[Dim::known(0)], pads].concat();
         Ok(t.apply_to_first(Pad { before: with(&self.before), after: with(&self.after), mode: self.mode }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{error, eval, floats, ints, known, row};
+
+    #[test]
+    fn pads_fill_by_mode() {
+        let pad = |before: i64, after: i64, mode| Pad {
+            before: vec![Dim::known(before)],
+            after: vec![Dim::known(after)],
+            mode,
+        };
+        let x = row(&[1.0, 2.0, 3.0]);
+        let constant = eval(pad(1, 2, PadMode::Constant(0.5)), &[&x]);
+        assert_eq!(constant, row(&[0.5, 1.0, 2.0, 3.0, 0.5, 0.5]));
+        assert_eq!(eval(pad(2, 1, PadMode::Reflect), &[&x]), row(&[3.0, 2.0, 1.0, 2.0, 3.0, 2.0]));
+        assert_eq!(eval(pad(2, 1, PadMode::Edge), &[&x]), row(&[1.0, 1.0, 1.0, 2.0, 3.0, 3.0]));
+        assert_eq!(eval(pad(1, 0, PadMode::Constant(-2.0)), &[&ints(&[1], &[7])]), ints(&[2], &[-2, 7]));
+        assert!(error(pad(1, 0, PadMode::Edge), &[&row(&[])]).contains("at least 1 element"));
+        assert!(error(pad(3, 0, PadMode::Reflect), &[&x]).contains("at most 2 for dimension 3"));
+        let square = Pad { before: known(&[0, 1]), after: known(&[1, 0]), mode: PadMode::Edge };
+        let x = floats(&[2, 1], &[1.0, 2.0]);
+        assert_eq!(eval(square, &[&x]), floats(&[3, 2], &[1.0, 1.0, 2.0, 2.0, 2.0, 2.0]));
     }
 }

@@ -208,7 +208,7 @@ fn arg<T: Number>(
 }
 
 fn empty(kind: Reduction) -> OpError {
-    OpError::Invalid(format!("{kind:?} of no elements"))
+    OpError::fault(format!("{kind:?} of no elements"), "at least 1")
 }
 
 /// Builds the adjoint of the operand; `None` for index reductions.
@@ -239,5 +239,69 @@ fn derivative(kind: Reduction, axes: &[usize], d: &mut Adjoint<'_>) -> Option<Va
             Some(b.guarded_div(product, x))
         }
         Reduction::ArgMax | Reduction::ArgMin => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{
+        assert_close, elements, error, eval, floats, indices, ints, random, row,
+    };
+
+    fn reduce(kind: Reduction, axes: &[usize], keep: bool) -> Reduce {
+        Reduce { kind, axes: axes.to_vec(), keep }
+    }
+
+    #[test]
+    fn reductions_have_hand_computed_values() {
+        let x = floats(&[2, 3], &[1.0, -2.0, 4.0, 3.0, 5.0, 5.0]);
+        assert_eq!(eval(reduce(Reduction::Sum, &[1], true), &[&x]), floats(&[2, 1], &[3.0, 13.0]));
+        assert_eq!(eval(reduce(Reduction::Sum, &[0], false), &[&x]), row(&[4.0, 3.0, 9.0]));
+        assert_eq!(eval(reduce(Reduction::Prod, &[0, 1], false), &[&x]), floats(&[], &[-600.0]));
+        assert_eq!(eval(reduce(Reduction::Max, &[1], false), &[&x]), row(&[4.0, 5.0]));
+        assert_eq!(eval(reduce(Reduction::Min, &[0], true), &[&x]), floats(&[1, 3], &[1.0, -2.0, 4.0]));
+        assert_eq!(eval(reduce(Reduction::ArgMax, &[1], false), &[&x]), ints(&[2], &[2, 1]));
+        assert_eq!(eval(reduce(Reduction::ArgMin, &[0], true), &[&x]), ints(&[1, 3], &[0, 0, 0]));
+        assert_eq!(eval(reduce(Reduction::Sum, &[], false), &[&x]), x);
+        let i = ints(&[2, 2], &[3, -4, 5, i64::MAX]);
+        assert_eq!(eval(reduce(Reduction::Sum, &[0], false), &[&i]), ints(&[2], &[8, i64::MAX - 4]));
+        assert_eq!(eval(reduce(Reduction::Min, &[0, 1], false), &[&i]), ints(&[], &[-4]));
+        assert_eq!(eval(reduce(Reduction::ArgMax, &[0], false), &[&i]), ints(&[2], &[1, 1]));
+    }
+
+    #[test]
+    fn reductions_of_middle_axes_keep_the_others_in_order() {
+        let x = random(&[2, 3, 2, 2], 5);
+        let y = eval(reduce(Reduction::Sum, &[1, 3], false), &[&x]);
+        let v = elements(&x);
+        let direct =
+            |i: &Vec<usize>| -> f64 { indices(&[3, 2]).iter().map(|j| v[[i[0], j[0], i[1], j[1]]]).sum() };
+        assert_close(&y, &floats(&[2, 2], &indices(&[2, 2]).iter().map(direct).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn reductions_of_nothing() {
+        let x = floats(&[2, 0], &[]);
+        assert_eq!(eval(reduce(Reduction::Sum, &[1], false), &[&x]), row(&[0.0, 0.0]));
+        assert_eq!(eval(reduce(Reduction::Prod, &[1], true), &[&x]), floats(&[2, 1], &[1.0, 1.0]));
+        assert_eq!(eval(reduce(Reduction::Max, &[0], false), &[&x]), row(&[]));
+        assert_eq!(
+            error(reduce(Reduction::Max, &[1], false), &[&x]),
+            "Max of no elements: expected at least 1"
+        );
+        assert_eq!(
+            error(reduce(Reduction::ArgMin, &[1], false), &[&x]),
+            "ArgMin of no elements: expected at least 1"
+        );
+    }
+
+    #[test]
+    fn nan_does_no_harm_beyond_its_element() {
+        let x = row(&[f64::NAN, 2.0, f64::NAN]);
+        for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
+            eval(reduce(kind, &[0], false), &[&x]);
+        }
+        assert_eq!(eval(reduce(Reduction::ArgMax, &[0], false), &[&x]), ints(&[], &[0]));
     }
 }

@@ -61,3 +61,16 @@ impl Primitive for Reshape {
         format!("to={}", self.to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{eval, ints, known};
+
+    #[test]
+    fn elements_keep_their_order() {
+        let x = ints(&[2, 3], &[1, 2, 3, 4, 5, 6]);
+        let to = Shape(known(&[3, 2]));
+        assert_eq!(eval(Reshape { to }, &[&x]), ints(&[3, 2], &[1, 2, 3, 4, 5, 6]));
+    }
+}

@@ -98,7 +98,7 @@ impl Primitive for Scan {
 
     fn infer(&self, inputs: &[TensorType]) -> Result<TensorType, OpError> {
         let (operands, Some(next)) = (self.body.inputs(), self.body.ty()) else {
-            return Err(OpError::Invalid("a step without a result".into()));
+            return Err(missing_result());
         };
         if operands.len() != inputs.len() || operands.len() <= self.sequences || self.sequences == 0 {
             return Err(OpError::Arity { expected: operands.len().to_string(), actual: inputs.len() });
@@ -131,7 +131,7 @@ impl Primitive for Scan {
     fn evaluate(&self, inputs: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
         let graph = self.body.graph();
         let Some((result, _)) = graph.outputs().first() else {
-            return Err(OpError::Invalid("a step without a result".into()));
+            return Err(missing_result());
         };
         let names: Vec<&str> = graph.inputs().iter().map(|id| graph.node(*id).name()).collect();
         let mut feed: BTreeMap<String, Array> = BTreeMap::new();
@@ -146,10 +146,9 @@ impl Primitive for Scan {
             for (name, x) in names.iter().zip(inputs).skip(1).take(self.sequences) {
                 feed.insert((*name).into(), element(x, t));
             }
-            let mut results = run(graph, &feed, std::slice::from_ref(result))
-                .map_err(|e| OpError::Invalid(format!("step {t}: {e}")))?;
-            let state =
-                results.remove(result).ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
+            let mut results =
+                run(graph, &feed, std::slice::from_ref(result)).map_err(|e| OpError::in_step(t, &e))?;
+            let state = results.remove(result).ok_or_else(missing_result)?;
             for (to, from) in states[t * size..][..size].iter_mut().zip(float(&state)?) {
                 *to = *from;
             }
@@ -169,7 +168,7 @@ impl Primitive for Scan {
         let batched_inputs = graph.inputs().iter().enumerate().filter(|(k, _)| *k == 0 || t.is_batched(*k));
         let batched_inputs: Vec<NodeId> = batched_inputs.map(|(_, id)| *id).collect();
         let (mut step, values) = rewrite(graph.clone(), &batched_inputs, t.size)?;
-        let next = self.body.result().ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
+        let next = self.body.result().ok_or_else(missing_result)?;
         let next =
             Operand { v: values.get(&next).copied().unwrap_or(next), is_batched: values.contains_key(&next) };
         let next = batched(&mut step, t.size, next);
@@ -190,7 +189,12 @@ impl Primitive for Scan {
     }
 }
 
-/// Returns true if two element types are the same to a kernel: both floats, integers or booleans.
+/// Returns the error of a step without a result.
+fn missing_result() -> OpError {
+    OpError::invalid("results of a step", "at least 1", 0)
+}
+
+/// Returns whether two element types are the same to a kernel: both floats, integers or booleans.
 fn same_kind(a: &TensorType, b: &TensorType) -> bool {
     let both = |f: fn(&TensorType) -> bool| f(a) && f(b);
     a.dtype == b.dtype || both(|t| t.dtype.is_float()) || both(|t| t.dtype.is_integer())

@@ -72,3 +72,20 @@ fn choose<T: Copy>(
     let pairs = a.iter().zip(b.iter());
     array(dims, condition.iter().zip(pairs).map(|(c, (a, b))| if *c { *a } else { *b }).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{bools, error, eval, floats, ints, row};
+
+    #[test]
+    fn select_broadcasts_all_three() {
+        let condition = bools(&[2, 1], &[true, false]);
+        let (a, b) = (row(&[1.0, 2.0]), floats(&[], &[9.0]));
+        assert_eq!(eval(Select, &[&condition, &a, &b]), floats(&[2, 2], &[1.0, 2.0, 9.0, 9.0]));
+        let (a, b) = (ints(&[1], &[1]), ints(&[1], &[2]));
+        assert_eq!(eval(Select, &[&condition, &a, &b]), ints(&[2, 1], &[1, 2]));
+        assert_eq!(eval(Select, &[&condition, &condition, &condition]), bools(&[2, 1], &[true, false]));
+        assert!(error(Select, &[&a, &a, &a]).contains("bool"));
+    }
+}

@@ -6,7 +6,7 @@ use crate::graph::{Graph, Value};
 /// Length of the longest chain of primitives that is followed.
 const DEPTH: usize = 64;
 
-/// Returns true if every element of `v` is known to be ≥ 0 or NaN for any input.
+/// Returns whether every element of `v` is known to be ≥ 0 or NaN for any input.
 pub fn is_non_negative(graph: &Graph<Prim>, v: Value) -> bool {
     follow(graph, v, DEPTH)
 }
@@ -30,17 +30,17 @@ pub struct Signs<'a> {
 }
 
 impl Signs<'_> {
-    /// Returns true if the first operand is never negative.
+    /// Returns whether the first operand is never negative.
     pub fn first(&self) -> bool {
         self.operands.first().is_some_and(|v| follow(self.graph, *v, self.depth - 1))
     }
 
-    /// Returns true if no operand is ever negative.
+    /// Returns whether no operand is ever negative.
     pub fn all(&self) -> bool {
         self.operands.iter().all(|v| follow(self.graph, *v, self.depth / 2))
     }
 
-    /// Returns true if at least one operand is never negative.
+    /// Returns whether at least one operand is never negative.
     pub fn any(&self) -> bool {
         self.operands.iter().any(|v| follow(self.graph, *v, self.depth / 2))
     }

@@ -127,7 +127,7 @@ impl Primitive for SliceTranspose {
 /// Checks that a slice lies within a dimension, as far as both are known.
 fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError> {
     if step == 0 {
-        return Err(OpError::Invalid("step of a slice: expected other than 0".into()));
+        return Err(OpError::invalid("step of a slice", "other than 0", 0));
     }
     let (Some(start), Some(len), Some(dim)) = (start.as_known(), len.as_known(), dim.as_known()) else {
         return Ok(());
@@ -135,11 +135,15 @@ fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError>
     let last = (len - 1).checked_mul(step).and_then(|d| d.checked_add(start));
     let inside = |i: i64| (0..dim).contains(&i);
     if len < 0 || (len > 0 && !(inside(start) && last.is_some_and(inside))) {
-        return Err(OpError::Invalid(format!(
-            "slice of {len} from {start} step {step} leaves dimension {dim}"
-        )));
+        return Err(outside(start, len, step, dim));
     }
     Ok(())
+}
+
+/// Returns the error of a slice with elements outside of its dimension.
+fn outside(start: i64, len: i64, step: i64, dim: i64) -> OpError {
+    let actual = format!("{len} from {start} with step {step}");
+    OpError::invalid("elements of a slice", format!("within dimension {dim}"), actual)
 }
 
 /// Returns the indices of a slice of `len` elements, all of which must be below `dim`.
@@ -150,7 +154,57 @@ fn positions(start: &Dim, step: i64, len: usize, dim: usize) -> Result<Vec<usize
         usize::try_from(at).ok().filter(|at| *at < dim)
     };
     let all: Option<Vec<usize>> = (0..len as i64).map(inside).collect();
-    all.ok_or_else(|| {
-        OpError::Invalid(format!("slice of {len} from {start} step {step} leaves dimension {dim}"))
-    })
+    all.ok_or_else(|| outside(start, len as i64, step, dim as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{bools, error, eval, inner, ints, random, row};
+
+    fn slice(axis: usize, start: i64, len: i64, step: i64) -> Slice {
+        Slice { axis, start: Dim::known(start), len: Dim::known(len), step }
+    }
+
+    #[test]
+    fn slices_have_hand_computed_values() {
+        let x = ints(&[2, 3], &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(eval(slice(1, 2, 2, -2), &[&x]), ints(&[2, 2], &[3, 1, 6, 4]));
+        assert_eq!(eval(slice(0, 1, 1, 1), &[&x]), ints(&[1, 3], &[4, 5, 6]));
+        assert_eq!(eval(slice(0, 9, 0, 1), &[&x]), ints(&[0, 3], &[]));
+        let back = SliceTranspose { axis: 0, start: Dim::known(2), to: Dim::known(4), step: -2 };
+        assert_eq!(eval(back, &[&x]), ints(&[4, 3], &[4, 5, 6, 0, 0, 0, 1, 2, 3, 0, 0, 0]));
+        let flags = bools(&[2], &[true, false]);
+        assert_eq!(eval(slice(0, 1, 2, -1), &[&flags]), bools(&[2], &[false, true]));
+    }
+
+    #[test]
+    fn a_symbolic_start_is_refused() {
+        let symbolic = Slice { axis: 0, start: Dim::symbol("s"), len: Dim::known(1), step: 1 };
+        assert_eq!(error(symbolic, &[&row(&[1.0])]), "dimension: expected a known number, found s");
+    }
+
+    proptest! {
+        #[test]
+        fn the_transpose_is_the_adjoint(
+            axis in 0usize..3,
+            start in 0i64..4,
+            step in prop::sample::select(vec![-2i64, -1, 1, 2]),
+            len in 0i64..3,
+            seed in any::<u64>(),
+        ) {
+            let last = start + (len - 1).max(0) * step;
+            prop_assume!((0..6).contains(&last));
+            let mut dims = [2, 3, 2];
+            dims[axis] = 6;
+            let x = random(&dims, seed);
+            let y = eval(slice(axis, start, len, step), &[&x]);
+            let s = random(y.dims(), seed ^ 1);
+            let to = Dim::known(6);
+            let back = eval(SliceTranspose { axis, start: Dim::known(start), to, step }, &[&s]);
+            prop_assert_eq!(inner(&y, &s), inner(&x, &back));
+        }
+    }
 }

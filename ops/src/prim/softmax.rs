@@ -55,3 +55,19 @@ impl Primitive for Softmax {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{assert_close, data, error, eval, floats, ints};
+
+    #[test]
+    fn softmax_is_stable() {
+        let x = floats(&[2, 2], &[1000.0, 1000.0, f64::NEG_INFINITY, 0.0]);
+        assert_close(&eval(Softmax { axis: 1 }, &[&x]), &floats(&[2, 2], &[0.5, 0.5, 0.0, 1.0]));
+        let x = floats(&[2, 1], &[3f64.ln(), 0.0]);
+        assert_close(&eval(Softmax { axis: 0 }, &[&x]), &floats(&[2, 1], &[0.75, 0.25]));
+        assert!(data(&eval(Softmax { axis: 1 }, &[&floats(&[3, 0], &[])])).is_empty());
+        assert!(error(Softmax { axis: 0 }, &[&ints(&[1], &[1])]).contains("float"));
+    }
+}

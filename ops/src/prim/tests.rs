@@ -1,4 +1,9 @@
-//! Stability of the JSON and text of primitives: artifacts hold them, so they must not change.
+//! Tests of all primitives, and helpers of the tests in their files. Here: the stability of the JSON and text of primitives,
+//! which artifacts hold, so that they must not change.
+
+pub mod arrays;
+mod batch;
+pub mod windows;
 
 use super::*;
 use crate::graph::Origin;
@@ -130,4 +135,11 @@ fn json_is_what_old_artifacts_hold() {
 fn text_is_what_printed_graphs_and_artifacts_hold() {
     let lines: Vec<String> = samples().iter().map(|p| format!("{}{}", p.name(), p.attributes())).collect();
     insta::assert_snapshot!("text", lines.join("\n"));
+}
+
+#[test]
+fn a_constant_is_its_tensor_and_an_input_has_no_value() {
+    let constant = Prim::Const(Tensor::from_f32(&[2], &[0.5, 1.0]));
+    assert_eq!(arrays::eval(constant, &[]), arrays::row(&[0.5, 1.0]));
+    assert_eq!(arrays::error(Prim::Input, &[]), "primitive: expected a computation, found an input");
 }

@@ -66,3 +66,36 @@ impl Primitive for Transpose {
         x.first()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{assert_close, elements, eval, floats, indices, ints, random};
+
+    #[test]
+    fn a_matrix_is_transposed() {
+        let x = ints(&[2, 3], &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(eval(Transpose { perm: vec![1, 0] }, &[&x]), ints(&[3, 2], &[1, 4, 2, 5, 3, 6]));
+    }
+
+    proptest! {
+        #[test]
+        fn transpose_permutes_every_index(
+            perm in Just(vec![0usize, 1, 2, 3]).prop_shuffle(),
+            dims in prop::collection::vec(0usize..4, 4),
+            seed in any::<u64>(),
+        ) {
+            let x = random(&dims, seed);
+            let v = elements(&x);
+            let y = eval(Transpose { perm: perm.clone() }, &[&x]);
+            let direct = |i: &Vec<usize>| {
+                let mut source = [0; 4];
+                (0..4).for_each(|axis| source[perm[axis]] = i[axis]);
+                v[source]
+            };
+            assert_close(&y, &floats(y.dims(), &indices(y.dims()).iter().map(direct).collect::<Vec<_>>()));
+        }
+    }
+}

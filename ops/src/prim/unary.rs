@@ -4,6 +4,9 @@ use super::Binary;
 use super::contract::*;
 use super::reference::layout::wrong_type;
 
+#[cfg(test)]
+mod tests;
+
 /// Elementwise function of one float operand; `Not` is of a boolean operand.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Unary {

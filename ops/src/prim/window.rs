@@ -77,13 +77,12 @@ impl Window {
         let dims: Vec<Dim> = input.iter().enumerate().map(|(i, d)| self.output_dim(i, d)).collect();
         for (axis, d) in dims.iter().enumerate() {
             if d.as_known().is_some_and(|d| d < 1) {
-                return Err(OpError::Invalid(format!(
-                    "window of extent {} does not fit spatial axis {axis} of dimension {} with pads {} and {}",
+                let (before, after) = (self.before[axis], self.after[axis]);
+                return Err(OpError::invalid(
+                    &format!("extent of the window along spatial axis {axis}"),
+                    format!("at most that of dimension {} with pads {before} and {after}", input[axis]),
                     self.extent(axis),
-                    input[axis],
-                    self.before[axis],
-                    self.after[axis]
-                )));
+                ));
             }
         }
         Ok(dims)
@@ -116,20 +115,22 @@ impl Window {
         let huge = 1 << 31;
         for (attribute, list) in [("kernel_shape", &self.kernel), lists[0], lists[3]] {
             if list.iter().any(|v| *v == 0 || *v >= huge) {
-                return Err(OpError::Invalid(format!("{attribute}: expected 1..2^31, found {list:?}")));
+                return Err(OpError::invalid(attribute, "values from 1 to below 2^31", format!("{list:?}")));
             }
         }
         if (0..rank).any(|i| self.kernel[i].saturating_mul(self.dilations[i]) >= huge) {
-            return Err(OpError::Invalid(format!(
-                "dilated kernel is too large: dilations {:?}",
-                self.dilations
-            )));
+            return Err(OpError::invalid(
+                "kernel times dilations",
+                "below 2^31",
+                format!("{:?} times {:?}", self.kernel, self.dilations),
+            ));
         }
         if self.before.iter().chain(&self.after).any(|v| *v >= huge) {
-            return Err(OpError::Invalid(format!(
-                "pads: expected below 2^31, found {:?} {:?}",
-                self.before, self.after
-            )));
+            return Err(OpError::invalid(
+                "pads",
+                "values below 2^31",
+                format!("{:?} {:?}", self.before, self.after),
+            ));
         }
         Ok(())
     }

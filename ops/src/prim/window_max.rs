@@ -125,3 +125,52 @@ impl Primitive for WindowMaxShare {
         format!("{}{}", self.window, if self.first { " first" } else { "" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{assert_close, data, eval, floats, ints, random};
+    use crate::prim::tests::windows::{direct_loop, line, windows};
+
+    proptest! {
+        #[test]
+        fn maxima_equal_a_direct_loop((window, x) in windows(), seed in any::<u64>()) {
+            let x = random(&x, seed);
+            let y = eval(WindowMax(window.clone()), &[&x]);
+            let max = |taps: &[f64]| taps.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+            assert_close(&y, &direct_loop(&window, &x, y.dims(), max));
+        }
+
+        #[test]
+        fn shares_conserve_the_total((window, x) in windows(), seed in any::<u64>()) {
+            let x = random(&x, seed);
+            let y = eval(WindowMax(window.clone()), &[&x]);
+            let r = random(y.dims(), seed ^ 1);
+            let shared = eval(WindowMaxShare { window, first: false }, &[&x, &y, &r]);
+            // A window that lies in the pads alone shares nothing.
+            let passed: f64 = data(&r).iter().zip(data(&y)).filter(|(_, y)| y.is_finite()).map(|(r, _)| r).sum();
+            prop_assert!((data(&shared).iter().sum::<f64>() - passed).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn maxima_have_hand_computed_values() {
+        let x = floats(&[1, 1, 5], &[1.0, 5.0, 2.0, -4.0, 3.0]);
+        let max = eval(WindowMax(line(2, 2, (0, 0), true)), &[&x]);
+        assert_eq!(max, floats(&[1, 1, 3], &[5.0, 2.0, 3.0]));
+        let max = eval(WindowMax(line(1, 1, (1, 0), false)), &[&x]);
+        assert_eq!(data(&max)[0], f64::NEG_INFINITY);
+        let whole = eval(WindowMax(line(2, 2, (0, 0), true)), &[&ints(&[1, 1, 3], &[-5, -7, -9])]);
+        assert_eq!(whole, ints(&[1, 1, 2], &[-5, -9]));
+    }
+
+    #[test]
+    fn ties_share_equally_and_nan_takes_nothing() {
+        let x = floats(&[1, 1, 4], &[2.0, 2.0, f64::NAN, f64::NAN]);
+        let (y, r) = (floats(&[1, 1, 2], &[2.0, f64::NAN]), floats(&[1, 1, 2], &[6.0, 1.0]));
+        let shared = eval(WindowMaxShare { window: line(2, 2, (0, 0), false), first: false }, &[&x, &y, &r]);
+        assert_eq!(shared, floats(&[1, 1, 4], &[3.0, 3.0, 0.0, 0.0]));
+    }
+}

@@ -140,3 +140,41 @@ fn spread<T: Number>(window: &Window, s: &ArrayD<T>, dims: &[usize]) -> Result<A
     }
     array(dims, out)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prim::tests::arrays::{assert_close, eval, floats, inner, known, random};
+    use crate::prim::tests::windows::{direct_loop, line, windows};
+
+    proptest! {
+        #[test]
+        fn sums_equal_a_direct_loop((window, x) in windows(), seed in any::<u64>()) {
+            let x = random(&x, seed);
+            let y = eval(WindowSum(window.clone()), &[&x]);
+            assert_close(&y, &direct_loop(&window, &x, y.dims(), |taps| taps.iter().sum()));
+        }
+
+        #[test]
+        fn the_transpose_is_the_adjoint((window, x) in windows(), seed in any::<u64>()) {
+            let x = random(&x, seed);
+            let y = eval(WindowSum(window.clone()), &[&x]);
+            let s = random(y.dims(), seed ^ 1);
+            let back = eval(WindowSumTranspose { window, to: known(&x.dims()[2..]) }, &[&s]);
+            prop_assert!((inner(&y, &s) - inner(&x, &back)).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn sums_have_hand_computed_values() {
+        let x = floats(&[1, 1, 5], &[1.0, 5.0, 2.0, -4.0, 3.0]);
+        let sum = eval(WindowSum(line(2, 2, (1, 0), false)), &[&x]);
+        assert_eq!(sum, floats(&[1, 1, 3], &[1.0, 7.0, -1.0]));
+        let floor = eval(WindowSum(line(2, 2, (0, 0), false)), &[&x]);
+        assert_eq!(floor, floats(&[1, 1, 2], &[6.0, -2.0]));
+        let ceil = eval(WindowSum(line(2, 2, (0, 0), true)), &[&x]);
+        assert_eq!(ceil, floats(&[1, 1, 3], &[6.0, -2.0, 3.0]));
+    }
+}

@@ -6,12 +6,12 @@ use crate::op::role::{AttentionMap, BilinearMap, LinearMap, Role, RoleKind, Rout
 use crate::prim::{AttentionPart, Builder, Transform};
 
 impl Rule {
-    /// Returns true if the rule has a formula for the role.
+    /// Returns whether the rule has a formula for the role.
     pub fn fits(&self, kind: RoleKind) -> bool {
         self.formula(&sample(kind)).is_some()
     }
 
-    /// Returns true if the rule has a contrastive form for each role that it fits.
+    /// Returns whether the rule has a contrastive form for each role that it fits.
     pub fn contrasts(&self) -> bool {
         let roles: Vec<Role> = RoleKind::NAMED.iter().map(|(_, kind)| sample(*kind)).collect();
         roles.iter().filter_map(|role| self.formula(role)).all(|formula: Formula| formula.contrasts())

@@ -24,7 +24,7 @@ pub(super) use options;
 /// Returns the error of a word that a parameter does not have.
 pub(super) fn unknown<E: serde::de::Error>(parameter: &str, words: &[&str], other: &str) -> E {
     let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    E::custom(format!("{parameter} is one of {}, found `{other}`", words.join(", ")))
+    E::custom(format!("unknown {parameter} `{other}`: expected {}", words.join(", ")))
 }
 
 options! {

@@ -31,7 +31,7 @@ pub trait Policy: fmt::Display + Clone + Into<Rule> {
         Ok(())
     }
 
-    /// Returns true if constants that are added to the data absorb a share, or change the factor of the data.
+    /// Returns whether constants that are added to the data absorb a share, or change the factor of the data.
     fn counts_constants(&self) -> bool {
         false
     }
@@ -102,13 +102,13 @@ pub trait NodeFacts {
     /// Returns, for each operand, whether it carries relevance.
     fn live(&self) -> &[bool];
 
-    /// Returns true if operand `k` is the result of a sigmoid-like function: a factor in 0..=1.
+    /// Returns whether operand `k` is the result of a sigmoid-like function: a factor in 0..=1.
     fn is_gate(&self, k: usize) -> bool;
 
     /// Returns the bounds of the activation that is the only reader of the result; `None` if there is none.
     fn bounds(&self) -> Option<Bounds>;
 
-    /// Returns true if the node is a convolution.
+    /// Returns whether the node is a convolution.
     fn convolves(&self) -> bool;
 }
 
@@ -149,7 +149,7 @@ impl<'a> Formula<'a> {
         Formula::Coupled(Box::new(flow), Box::new(tracks))
     }
 
-    /// Returns true if the formula has a contrastive form.
+    /// Returns whether the formula has a contrastive form.
     pub fn contrasts(&self) -> bool {
         match self {
             Formula::OneTrack(_) => false,

@@ -54,12 +54,12 @@ impl DType {
         }
     }
 
-    /// Returns true for floating-point types.
+    /// Returns whether the type is a floating-point type.
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::Bf16)
     }
 
-    /// Returns true for integer types; `Bool` does not count.
+    /// Returns whether the type is an integer type; `Bool` does not count.
     pub fn is_integer(self) -> bool {
         !self.is_float() && self != DType::Bool
     }

@@ -65,7 +65,7 @@ impl Reading<'_> {
         Ok(self.graph.data_dependent_dim(&prefix, scalar))
     }
 
-    /// Returns true if a dimension depends on data-dependent ones.
+    /// Returns whether a dimension depends on data-dependent ones.
     pub fn is_data_dependent(&self, dim: &Dim) -> bool {
         let mut depends = false;
         dim.symbols(&mut |s| {

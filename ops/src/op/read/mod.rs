@@ -121,7 +121,7 @@ impl Reading<'_> {
     pub fn check_complete(&self, outputs: usize) -> Result<(), OpError> {
         let asked = self.asked.borrow();
         if let Some(unread) = self.attributes.keys().find(|a| !asked.contains(*a)) {
-            return Err(OpError::Invalid(format!("attribute `{unread}` is not one of this operator")));
+            return Err(OpError::invalid("attributes", "those of the operator", format!("`{unread}`")));
         }
         let known = self.asked_inputs.get();
         if self.inputs.len() > known {
@@ -155,8 +155,7 @@ impl Reading<'_> {
     pub fn ints_of(&self, v: Value, property: &str) -> Result<Vec<i64>, OpError> {
         let dims = self.static_dims_of(v, property)?;
         let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
-        known
-            .ok_or_else(|| OpError::Symbolic(format!("{property} depends on symbolic dimensions ({dims:?})")))
+        known.ok_or_else(|| OpError::symbolic(property, "known numbers", format!("{dims:?}")))
     }
 
     fn static_dims_of(&self, v: Value, property: &str) -> Result<Vec<Dim>, OpError> {
@@ -343,7 +342,7 @@ impl Reading<'_> {
         let op = op.into();
         let types: Vec<TensorType> = inputs.iter().map(|v| self.ty(*v)).collect();
         let ty = op.infer(&types)?.into_iter().next();
-        let ty = ty.ok_or_else(|| OpError::Invalid("an operator without output".into()))?;
+        let ty = ty.ok_or_else(|| OpError::invalid("outputs of the operator", "at least 1", 0))?;
         self.check_size(&ty)?;
         let op = fold::fold(self.graph, &op, inputs, &ty)?.unwrap_or(op);
         let inputs = if matches!(op, Op::Const(_) | Op::Dims { .. }) { &[] } else { inputs };
@@ -372,16 +371,24 @@ impl Reading<'_> {
         // Formulas of real models are much smaller.
         const COMPLEXITY: usize = 512;
         if ty.rank() > MAX_RANK {
-            return Err(OpError::Limit(format!("result has {} dimensions, more than {MAX_RANK}", ty.rank())));
+            return Err(OpError::Limit(format!(
+                "result has {} dimensions: the limit is {MAX_RANK}",
+                ty.rank()
+            )));
         }
         if ty.shape.0.iter().any(|d| d.complexity() > COMPLEXITY) {
-            return Err(OpError::Limit("a dimension's formula is too long".into()));
+            return Err(OpError::Limit(format!(
+                "result {ty} has a dimension of too long a formula: the limit is {COMPLEXITY} terms"
+            )));
         }
         if ty.shape.0.iter().any(|d| d.as_known().is_some_and(|d| d < 0)) {
-            return Err(OpError::Invalid(format!("result {ty} has a negative dimension")));
+            return Err(OpError::invalid("dimensions of the result", "at least 0", ty));
         }
         match (ty.shape.as_known(), ty.bytes()) {
-            (Some(_), None) => Err(OpError::Limit(format!("result {ty} has more bytes than can be counted"))),
+            (Some(_), None) => Err(OpError::Limit(format!(
+                "result {ty} is too large: the limit is {} bytes",
+                self.max_tensor_bytes
+            ))),
             (_, Some(bytes)) if bytes > self.max_tensor_bytes => Err(OpError::TensorBytes {
                 what: format!("result {ty}"),
                 bytes,
@@ -437,13 +444,13 @@ pub fn resolve_all(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
     let mut resolved = axes.iter().map(|a| resolve(*a, rank)).collect::<Result<Vec<_>, _>>()?;
     resolved.sort_unstable();
     if resolved.windows(2).any(|w| w[0] == w[1]) {
-        return Err(OpError::Invalid(format!("axes {axes:?}: an axis is given twice")));
+        return Err(OpError::invalid("axes", "each once", format!("{axes:?}")));
     }
     Ok(resolved)
 }
 
 fn computed(property: &str) -> OpError {
-    OpError::Unsupported(format!("{property} is computed from the input's values"))
+    OpError::unsupported(property, "a constant, or numbers of the shapes", "computed values")
 }
 
 fn wrong_type(name: &str, expected: &str, attribute: &Attr) -> OpError {

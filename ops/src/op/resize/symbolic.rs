@@ -3,11 +3,14 @@
 
 use super::super::read::Reading;
 use super::super::{Add, Cast, Concat, Div, Extremum, Mul, Range, Sub};
-use super::taps::{Filter, Mode};
-use super::{Axis, unsupported};
+use super::Axis;
+use super::taps::{Filter, Mode, ROUNDINGS};
 use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{DType, Dim, Shape};
+
+/// Values of `coordinate_transformation_mode` that are read for symbolic axes.
+const SYMBOLIC_COORDINATES: &str = "half_pixel, pytorch_half_pixel, asymmetric or align_corners";
 
 /// Bound of the numerators and denominators of scales.
 const LARGEST_FRACTION: i64 = 1 << 12;
@@ -18,7 +21,7 @@ fn fraction(scale: f32) -> Result<(i64, i64), OpError> {
         let p = f64::from(scale) * q as f64;
         (p.fract() == 0.0 && p <= LARGEST_FRACTION as f64).then_some((p as i64, q))
     });
-    pair.ok_or_else(|| OpError::Symbolic(format!("scale {scale} of a symbolic axis")))
+    pair.ok_or_else(|| OpError::symbolic("scale of a symbolic axis", "a fraction of small numbers", scale))
 }
 
 /// Returns `⌊scale · from⌋`.
@@ -51,7 +54,10 @@ fn position(filter: &Filter, a: &Axis) -> Result<Position, OpError> {
         "align_corners" => {
             Position { factor: &a.from - &unit, offset: Dim::known(0), divisor: &a.to - &unit }
         }
-        other => return Err(unsupported("coordinate_transformation_mode of a symbolic axis", other)),
+        other => {
+            let property = "coordinate_transformation_mode of a symbolic axis";
+            return Err(OpError::symbolic(property, SYMBOLIC_COORDINATES, other));
+        }
     })
 }
 
@@ -91,7 +97,7 @@ pub(super) fn nearest(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<Valu
         // ⌈position - ½⌉ and ⌊position + ½⌋.
         "round_prefer_floor" => (two.clone(), &at.divisor - &unit),
         "round_prefer_ceil" => (two.clone(), at.divisor.clone()),
-        other => return Err(OpError::mismatch("nearest_mode", "a rounding", other)),
+        other => return Err(OpError::mismatch("nearest_mode", ROUNDINGS, other)),
     };
     let by = &k * &at.divisor;
     let offset = &(&(&k * &at.offset) + &shift) + &by;
@@ -106,10 +112,7 @@ pub(super) fn nearest(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<Valu
 /// Builds the indices of the two neighbours of each position and their weights, each `[to, 2]`.
 pub(super) fn linear(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<[Value; 2], OpError> {
     if filter.mode != Mode::Linear || filter.antialias {
-        return Err(OpError::Symbolic(format!(
-            "mode cubic or antialias over the symbolic dimension {}",
-            a.from
-        )));
+        return Err(OpError::symbolic("dimension under mode cubic or antialias", "a known one", &a.from));
     }
     let at = position(filter, a)?;
     let (zero, unit) = (Dim::known(0), Dim::known(1));

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::unsupported;
 use crate::OpError;
+
+/// Values of `nearest_mode`, for messages.
+pub(super) const ROUNDINGS: &str = "round_prefer_floor, round_prefer_ceil, floor or ceil";
+/// Values of `coordinate_transformation_mode`, for messages.
+const COORDINATES: &str = "half_pixel, pytorch_half_pixel, half_pixel_symmetric, asymmetric, align_corners, \
+                           tf_half_pixel_for_nn or tf_crop_and_resize";
 
 /// Interpolation between elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +74,7 @@ impl Filter {
             "tf_crop_and_resize" => {
                 s.roi.0 * (from - 1.0) + i * (s.roi.1 - s.roi.0) * (from - 1.0) / (to - 1.0)
             }
-            other => return Err(unsupported("coordinate_transformation_mode", other)),
+            other => return Err(OpError::unsupported("coordinate_transformation_mode", COORDINATES, other)),
         })
     }
 
@@ -79,8 +84,10 @@ impl Filter {
         let index_of = |i: usize| {
             let at = self.position(s, i)?;
             if crops && !(0.0..=(s.from - 1) as f32).contains(&at) {
-                return Err(OpError::Unsupported(
-                    "a crop beyond the operand in mode nearest is not supported".into(),
+                return Err(OpError::unsupported(
+                    "roi in mode nearest",
+                    "a crop within the operand",
+                    "one beyond",
                 ));
             }
             let nearest = match self.rounding.as_str() {
@@ -88,7 +95,7 @@ impl Filter {
                 "round_prefer_ceil" => (at + 0.5).floor(),
                 "floor" => at.floor(),
                 "ceil" => at.ceil(),
-                other => return Err(OpError::mismatch("nearest_mode", "a rounding", other)),
+                other => return Err(OpError::mismatch("nearest_mode", ROUNDINGS, other)),
             };
             Ok((nearest as i64).clamp(0, s.from as i64 - 1))
         };

@@ -99,13 +99,13 @@ pub(in crate::prim) fn integer(x: &Array) -> Result<&ArrayD<i64>, OpError> {
 
 /// Returns the value of a dimension or index, which may be negative.
 pub(in crate::prim) fn known(dim: &Dim) -> Result<i64, OpError> {
-    dim.as_known().ok_or_else(|| OpError::Invalid(format!("dimension {dim} is not known")))
+    dim.as_known().ok_or_else(|| OpError::invalid("dimension", "a known number", dim))
 }
 
 /// Returns the values of dimensions, none of which may be negative.
 pub(in crate::prim) fn known_dims(dims: &[Dim]) -> Result<Vec<usize>, OpError> {
     let size = |dim: &Dim| {
-        usize::try_from(known(dim)?).map_err(|_| OpError::Invalid(format!("dimension {dim} is negative")))
+        usize::try_from(known(dim)?).map_err(|_| OpError::invalid("dimension", "at least 0", dim))
     };
     dims.iter().map(size).collect()
 }
@@ -116,7 +116,7 @@ pub(in crate::prim) fn elems(dims: &[usize]) -> Result<usize, OpError> {
     let product = dims.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)));
     match product {
         Some(n) if n <= MAX_ELEMS => Ok(if dims.contains(&0) { 0 } else { n }),
-        _ => Err(OpError::Limit(format!("{dims:?} has more than {MAX_ELEMS} elements"))),
+        _ => Err(OpError::Limit(format!("tensor {dims:?} has too many elements: the limit is {MAX_ELEMS}"))),
     }
 }
 
@@ -237,7 +237,13 @@ pub(in crate::prim) fn resolve_indices(
     let resolve = |index: &i64| {
         let from_start = if *index < 0 { index.saturating_add(dim as i64) } else { *index };
         usize::try_from(from_start).ok().filter(|i| *i < dim).ok_or_else(|| {
-            OpError::Invalid(format!("index {index} is out of range for axis {axis} of dimension {dim}"))
+            OpError::fault(
+                format!("index {index} is out of range for axis {axis}"),
+                match dim {
+                    0 => "elements along the axis".to_string(),
+                    dim => format!("-{dim} to {}", dim - 1),
+                },
+            )
         })
     };
     values(integer(indices)?).iter().map(resolve).collect()
@@ -245,10 +251,33 @@ pub(in crate::prim) fn resolve_indices(
 
 /// Returns the error of operands of different element types.
 pub(in crate::prim) fn mixed_types() -> OpError {
-    OpError::Invalid("operands have different element types".into())
+    OpError::invalid("element types of the operands", "equal", "different ones")
 }
 
 /// Orders floats: zeros of either sign are equal, and NaN is the largest.
 pub(in crate::prim) fn by_value(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{error, floats, known, row};
+    use crate::prim::{Cast, Expand};
+
+    #[test]
+    fn symbolic_negative_and_huge_dimensions_are_refused() {
+        let x = row(&[1.0]);
+        let expand = |d: Dim| Expand { to: Shape(vec![d]) };
+        assert_eq!(error(expand(Dim::symbol("n")), &[&x]), "dimension: expected a known number, found n");
+        assert_eq!(error(expand(Dim::known(-3)), &[&x]), "dimension: expected at least 0, found -3");
+        assert!(error(expand(Dim::known((1 << 31) + 1)), &[&x]).contains("the limit is 2147483648"));
+        let empty = Expand { to: Shape(known(&[0, 1 << 40])) };
+        assert!(error(empty, &[&floats(&[1, 1], &[1.0])]).contains("elements"));
+    }
+
+    #[test]
+    fn missing_operands_are_refused() {
+        assert!(error(Cast { to: DType::F32 }, &[]).contains("inputs, found 0"));
+    }
 }

@@ -25,6 +25,6 @@ pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
     match (prim, prim.inner()) {
         (Prim::Const(t), _) => Ok(Array::from_tensor(t)),
         (_, Some(prim)) => prim.evaluate(inputs, &dims),
-        (_, None) => Err(OpError::Invalid("an input is given, not evaluated".into())),
+        (_, None) => Err(OpError::invalid("primitive", "a computation", "an input")),
     }
 }

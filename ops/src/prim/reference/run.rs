@@ -62,7 +62,7 @@ fn output(graph: &Graph<Prim>, name: &Output) -> Result<Value, RunError> {
     graph.output(name).ok_or_else(|| RunError {
         node: name.to_string(),
         op: "output".to_string(),
-        source: OpError::Invalid("the graph has no such output".into()),
+        source: OpError::invalid("name", "an output of the graph", "an unknown one"),
     })
 }
 
@@ -91,11 +91,11 @@ fn node(
 ) -> Result<Array, OpError> {
     if let Prim::Input = graph.op(id) {
         let value = inputs.get(graph.node(id).name());
-        let value = value.ok_or_else(|| OpError::Invalid("no value is given for this input".into()))?;
+        let value = value.ok_or_else(|| OpError::invalid("input", "a value", "none"))?;
         check(value, graph.ty(Value { node: id, slot: 0 }))?;
         return Ok(value.clone());
     }
-    let missing = || OpError::Invalid("an operand is not evaluated yet: the graph has a cycle".into());
+    let missing = || OpError::invalid("operands", "values of earlier nodes", "a cycle");
     let operands = graph
         .node_inputs(id)
         .iter()
@@ -126,5 +126,78 @@ fn release(readers: &mut BTreeMap<Value, usize>, values: &mut BTreeMap<Value, Ar
     *left = left.saturating_sub(1);
     if *left == 0 {
         values.remove(&v);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::tests::arrays::{ints, row};
+    use crate::prim::{Binary, Builder, Unary};
+    use crate::tensor::Dim;
+
+    fn feed(values: &[(&str, Array)]) -> BTreeMap<String, Array> {
+        values.iter().map(|(name, x)| (name.to_string(), x.clone())).collect()
+    }
+
+    #[test]
+    fn only_requested_outputs_are_evaluated() {
+        let mut b = Builder::new();
+        let x = b.input("x", TensorType::new(DType::F32, vec![Dim::known(2)]));
+        let unused = b.input("unused", TensorType::new(DType::F32, vec![Dim::symbol("n")]));
+        let double = b.plus(x, x);
+        let square = b.mul(double, x);
+        let other = b.unary(Unary::Exp, unused);
+        for (name, v) in
+            [("double", double), ("square", square), ("again", square), ("x", x), ("other", other)]
+        {
+            b.graph_mut().add_output(Output::value(name), v);
+        }
+        b.ok().expect("a typed graph");
+        let graph = b.finish();
+        let inputs = feed(&[("x", row(&[1.0, 3.0]))]);
+        let requested = ["square", "double", "again", "x"].map(Output::value);
+        let values = run(&graph, &inputs, &requested).expect("values");
+        let values =
+            values.into_iter().map(|(output, value)| (output.to_string(), value)).collect::<BTreeMap<_, _>>();
+        let square = row(&[2.0, 18.0]);
+        let expected = [
+            ("square", square.clone()),
+            ("double", row(&[2.0, 6.0])),
+            ("again", square),
+            ("x", row(&[1.0, 3.0])),
+        ];
+        assert_eq!(values, feed(&expected));
+
+        let failure = |inputs: &BTreeMap<String, Array>, output: &str| {
+            run(&graph, inputs, &[Output::value(output)]).expect_err("an error").to_string()
+        };
+        assert_eq!(failure(&inputs, "other"), "node `unused` (Input): input: expected a value, found none");
+        assert_eq!(
+            failure(&inputs, "z"),
+            "node `z` (output): name: expected an output of the graph, found an unknown one"
+        );
+        let long = feed(&[("x", row(&[1.0; 3]))]);
+        assert_eq!(failure(&long, "square"), "node `x` (Input): given value: expected f32[2], found f64[3]");
+        assert!(failure(&feed(&[("x", ints(&[2], &[1, 2]))]), "x").contains("i64[2]"));
+    }
+
+    #[test]
+    fn errors_name_the_node_and_its_primitive() {
+        let mut b = Builder::new();
+        let ty = TensorType::new(DType::I64, vec![Dim::known(1)]);
+        let (x, y) = (b.input("x", ty.clone()), b.input("y", ty));
+        let z = b.add(Binary::Div, &[x, y]);
+        b.graph_mut().add_output(Output::value("z"), z);
+        b.ok().expect("a typed graph");
+        let graph = b.finish();
+        let name = graph.node(z.node).name().to_string();
+        let inputs = feed(&[("x", ints(&[1], &[1])), ("y", ints(&[1], &[0]))]);
+        let error = run(&graph, &inputs, &[Output::value("z")]).expect_err("an error");
+        assert_eq!(
+            error.to_string(),
+            format!("node `{name}` (Div): integer division by 0: expected a divisor other than 0")
+        );
+        assert_eq!(error.source.to_string(), "integer division by 0: expected a divisor other than 0");
     }
 }

@@ -124,7 +124,7 @@ fn layers() -> Vec<Layer> {
     layers
 }
 
-/// Returns true if a rule passes relevance, as opposed to derivatives, to at least one operand.
+/// Returns whether a rule passes relevance, as opposed to derivatives, to at least one operand.
 fn shares_relevance(rule: &Rule) -> bool {
     let relevance = match rule.sharing(&[true, true]) {
         Sharing::ByValue | Sharing::ByMagnitude | Sharing::Fixed | Sharing::Single | Sharing::Moves => true,

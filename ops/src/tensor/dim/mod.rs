@@ -47,7 +47,7 @@ impl Dim {
         }
     }
 
-    /// Returns true if the dimension is the constant `value`.
+    /// Returns whether the dimension is the constant `value`.
     pub fn is(&self, value: i64) -> bool {
         self.as_known() == Some(value)
     }
@@ -180,7 +180,7 @@ impl Dim {
         sum
     }
 
-    /// Returns true if the value is below 0 for every binding: symbols are sizes, so a sum of negative terms is an
+    /// Returns whether the value is below 0 for every binding: symbols are sizes, so a sum of negative terms is an
     /// index that counts from the end.
     pub fn is_negative(&self) -> bool {
         !self.terms.is_empty() && self.terms.iter().all(|(_, c)| *c < 0)

@@ -53,12 +53,19 @@ impl std::str::FromStr for Dim {
     fn from_str(text: &str) -> Result<Dim, String> {
         let mut parser = Parser { text: text.as_bytes(), at: 0, depth: 0 };
         let dim = parser.sum()?;
-        if parser.at == text.len() { Ok(dim) } else { Err(format!("unexpected text in dimension `{text}`")) }
+        if parser.at == text.len() {
+            return Ok(dim);
+        }
+        let rest = text.get(parser.at..).unwrap_or_default();
+        Err(format!("invalid dimension `{text}`: expected its end, found `{rest}`"))
     }
 }
 
 /// Largest [`Dim::complexity`] that is parsed: products of sums would otherwise grow without bound.
 const MAX_COMPLEXITY: usize = 2048;
+
+/// Largest depth of brackets that is parsed.
+const MAX_DEPTH: usize = 32;
 
 /// Parser of the text form that `Display` prints.
 struct Parser<'a> {
@@ -79,13 +86,13 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), String> {
-        if self.eat(byte) { Ok(()) } else { Err(format!("`{}` expected in dimension", byte as char)) }
+        if self.eat(byte) { Ok(()) } else { Err(format!("invalid dimension: expected `{}`", byte as char)) }
     }
 
     fn sum(&mut self) -> Result<Dim, String> {
         self.depth += 1;
-        if self.depth > 32 {
-            return Err("dimension is nested too deeply".into());
+        if self.depth > MAX_DEPTH {
+            return Err(format!("dimension is nested too deep: the limit is {MAX_DEPTH}"));
         }
         let negative = self.eat(b'-');
         let mut sum = self.product()?;
@@ -129,7 +136,7 @@ impl Parser<'_> {
             return Ok(dividend.floor_div(&divisor));
         }
         if word.is_empty() {
-            return Err("expected a dimension".into());
+            return Err("invalid dimension: expected a name, a number or `floor(`".into());
         }
         if word.bytes().all(|b| b.is_ascii_digit()) {
             return word.parse().map(Dim::known).map_err(|e| e.to_string());
@@ -140,7 +147,7 @@ impl Parser<'_> {
 
 fn bounded(dim: Dim) -> Result<Dim, String> {
     if dim.complexity() > MAX_COMPLEXITY {
-        Err("dimension is too large an expression".into())
+        Err(format!("dimension has too many terms: the limit is {MAX_COMPLEXITY}"))
     } else {
         Ok(dim)
     }
