@@ -92,7 +92,7 @@ pub trait Backend: Send + Sync {
     /// Lists all nodes that this backend cannot run. If there are none, `prepare` accepts every node.
     fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported>;
 
-    /// True if matrix products read weights that are inputs of a plan from the caller's memory, without a copy. Blocks that
+    /// Returns whether matrix products read weights that are inputs of a plan from the caller's memory, without a copy. Blocks that
     /// differ only in weights then share one plan.
     fn borrows_weights(&self) -> bool {
         false

@@ -13,10 +13,10 @@ mod tests;
 #[non_exhaustive]
 pub enum BackendError {
     /// A program input without a tensor.
-    #[error("missing input `{0}`")]
+    #[error("missing input `{0}`: expected a tensor")]
     MissingInput(String),
     /// A requested output that the program does not have.
-    #[error("unknown output `{0}` of the program")]
+    #[error("unknown output `{0}`: expected an output of the program")]
     UnknownOutput(Output),
     /// A tensor beyond the limit.
     #[error("node `{node}` takes {bytes} bytes: the limit is {limit}")]

@@ -74,7 +74,8 @@ impl Interpreter {
             let result = {
                 let arrays: Option<Vec<&Array>> =
                     operands.iter().map(|v| values.get(v).map(|a| &**a)).collect();
-                let arrays = arrays.ok_or_else(|| self.failed(*id, "an operand is missing"))?;
+                let arrays = arrays
+                    .ok_or_else(|| self.failed(*id, "expected operands of earlier nodes, found none"))?;
                 reference::eval(prim, &arrays).map_err(|e| self.failed(*id, &e.to_string()))?
             };
             values.insert(Value { node: *id, slot: 0 }, Arc::new(result));

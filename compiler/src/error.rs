@@ -42,7 +42,7 @@ pub enum CompileError {
     },
     /// A node input that no node, input or initializer defines.
     #[error(
-        "node {node} ({op}): input {slot} {tensor} is not the output of a node, an input or an initializer"
+        "node {node} ({op}): unknown input {slot}, {tensor}: expected the output of a node, an input or an initializer"
     )]
     MissingTensor {
         /// Name of the node.
@@ -55,7 +55,7 @@ pub enum CompileError {
         tensor: Name,
     },
     /// A graph output that no node, input or initializer defines.
-    #[error("output {0} is not the output of a node, an input or an initializer")]
+    #[error("unknown output {0}: expected the output of a node, an input or an initializer")]
     MissingOutput(Name),
     /// A node output whose name a node, an input or an initializer has already.
     #[error("node {node} ({op}): tensor {tensor} is the output of two nodes")]
@@ -77,7 +77,7 @@ pub enum CompileError {
     #[error("tensor {0} is defined twice")]
     DuplicateTensor(Name),
     /// A model without outputs.
-    #[error("the model has no outputs")]
+    #[error("expected a model with at least one output, found none")]
     NoOutputs,
     /// A model input of an unsupported type, or one that `Options::shapes` does not fit.
     #[error("input {input}: {message}")]
@@ -91,7 +91,9 @@ pub enum CompileError {
     #[error("local functions call one another in a cycle: {0}")]
     RecursiveFunction(String),
     /// A node of a domain whose opset version the model does not import.
-    #[error("node {node} ({op}): the model imports no opset of domain {domain}")]
+    #[error(
+        "node {node} ({op}): expected an opset of domain {domain} among the imports of the model, found none"
+    )]
     NoOpset {
         /// Name of the node.
         node: Name,
@@ -146,7 +148,9 @@ pub enum CompileError {
         rules: Vec<(String, String)>,
     },
     /// The explained output does not depend on an input that carries relevance.
-    #[error("output {0} depends on no input that carries relevance, such as floats or token ids")]
+    #[error(
+        "output {0} depends on no input that carries relevance: expected floats or token ids among its inputs"
+    )]
     NothingToExplain(Name),
     /// A bug in dlbc: a graph that violates its invariants after a pass.
     #[error("pass `{pass}` broke the graph: {}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]

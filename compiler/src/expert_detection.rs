@@ -126,7 +126,7 @@ fn routed_products(
     products
 }
 
-/// True if a value is a result of `node`, moved or used as an index.
+/// Returns whether a value is a result of `node`, moved or used as an index.
 fn is_moved_from(graph: &Graph<Op>, v: Value, node: NodeId) -> bool {
     let mut v = v;
     loop {

@@ -20,7 +20,7 @@ const MODELS: [&str; 5] = [
     "tiny/resnet_bottleneck.onnx",
     "tiny/textcnn.onnx",
 ];
-/// A tensor that a damaged model asks for should not be what the test waits for.
+/// Limit on the bytes of a tensor, so that no damaged model asks for one that takes long to fill.
 const MAX_TENSOR_BYTES: u64 = 16 << 20;
 
 static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
@@ -97,7 +97,7 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// True if the bytes are a model that compiles.
+/// Returns whether the bytes are a model that compiles.
 fn compiles(bytes: &[u8]) -> bool {
     let limits = Limits { max_tensor_bytes: MAX_TENSOR_BYTES, ..Limits::default() };
     let options = Options { max_tensor_bytes: MAX_TENSOR_BYTES, ..Options::default() };

@@ -51,7 +51,7 @@ impl Backend for CpuBackend {
             .filter(|id| narrow(graph.node(*id).types[0].dtype) && !boundary(graph, *id))
             .map(|id| Unsupported {
                 node: graph.node(id).name().into(),
-                reason: format!("arithmetic in {}", graph.node(id).types[0].dtype),
+                reason: format!("expected arithmetic in f32, found {}", graph.node(id).types[0].dtype),
             })
             .collect()
     }

@@ -20,8 +20,12 @@ pub struct ValueError(String);
 impl ValueError {
     /// Creates the error of an index out of range.
     pub fn index(title: &str, index: i64, axis: usize, dim: usize) -> ValueError {
+        let expected = match dim {
+            0 => "elements along the axis".to_string(),
+            dim => format!("-{dim} to {}", dim - 1),
+        };
         ValueError(format!(
-            "node `{title}`: index {index} is out of range for axis {axis} of dimension {dim}"
+            "node `{title}`: index {index} is out of range for axis {axis}: expected {expected}"
         ))
     }
 }

@@ -108,5 +108,7 @@ impl Wiring<'_> {
 
 /// Returns the value of a dimension.
 pub fn known(d: &Dim) -> TractResult<usize> {
-    d.as_known().and_then(|v| usize::try_from(v).ok()).ok_or_else(|| anyhow!("dimension {d} is not known"))
+    d.as_known()
+        .and_then(|v| usize::try_from(v).ok())
+        .ok_or_else(|| anyhow!("dimension: expected a known number, found {d}"))
 }

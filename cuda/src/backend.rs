@@ -102,12 +102,12 @@ fn unsupported_reason(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
     let (op, ty) = (graph.op(id), &graph.node(id).types[0]);
     let boundary = matches!(op, Prim::Input | Prim::Cast(_) | Prim::Const(_));
     if matches!(ty.dtype, DType::F16 | DType::Bf16 | DType::F64) && !boundary {
-        return Some(format!("arithmetic in {}", ty.dtype));
+        return Some(format!("expected arithmetic in f32, found {}", ty.dtype));
     }
     if let Prim::Scan(scan) = op
         && scan.body.graph().nodes().any(|id| matches!(scan.body.graph().op(id), Prim::Scan(_)))
     {
-        return Some("a recurrence within a recurrence is not supported on this device yet".into());
+        return Some("expected a recurrence without another one within it".into());
     }
     let spatial = match op {
         Prim::Conv(prim::Conv { geometry, .. })

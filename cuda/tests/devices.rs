@@ -96,7 +96,10 @@ fn unsupported_nodes_are_listed_at_once() {
     });
     let unsupported = CudaBackend::new(Box::<Simulator>::default()).check(&graph);
     assert_eq!(unsupported.len(), 2);
-    assert!(unsupported.iter().all(|u| u.reason == "arithmetic in f16"), "{unsupported:?}");
+    assert!(
+        unsupported.iter().all(|u| u.reason == "expected arithmetic in f32, found f16"),
+        "{unsupported:?}"
+    );
 }
 
 #[test]

@@ -109,13 +109,13 @@ pub enum ModelFault {
         problem: &'static str,
     },
     /// The model has no graph.
-    #[error("the model has no graph")]
+    #[error("expected a model with a graph, found none")]
     NoGraph,
     /// The file contains a second graph, which decoders would merge in different ways.
-    #[error("the model has more than one graph")]
+    #[error("expected a model with one graph, found several")]
     TwoGraphs,
     /// The model has no `ir_version`.
-    #[error("the model has no ir_version")]
+    #[error("expected a model with an ir_version, found none")]
     NoIrVersion,
     /// The `ir_version` is not supported.
     #[error("expected ir_version {} to {}, found {actual}", crate::MIN_IR_VERSION, crate::MAX_IR_VERSION)]
@@ -124,7 +124,7 @@ pub enum ModelFault {
         actual: i64,
     },
     /// The model imports no operator set.
-    #[error("the model imports no operator set")]
+    #[error("expected a model that imports an operator set, found none")]
     NoOpset,
     /// The version of an operator set is not positive.
     #[error("operator set {domain}: expected a version of at least 1, found {actual}")]
@@ -135,7 +135,7 @@ pub enum ModelFault {
         actual: i64,
     },
     /// A domain is imported in two versions.
-    #[error("operator set {domain} is imported in versions {first} and {second}")]
+    #[error("operator set {domain}: expected one version, found {first} and {second}")]
     TwoOpsets {
         /// Domain of the operator sets.
         domain: Name,
@@ -145,7 +145,7 @@ pub enum ModelFault {
         second: i64,
     },
     /// Two functions have the same domain, name and overload.
-    #[error("function {function} is defined twice")]
+    #[error("function {function}: expected one definition, found two")]
     TwoFunctions {
         /// Domain and name of the function.
         function: Name,

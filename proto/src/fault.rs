@@ -44,19 +44,19 @@ impl fmt::Display for Encoding {
 #[derive(Debug, thiserror::Error)]
 pub enum TensorFault {
     /// The element type is not supported.
-    #[error("elements of type {actual} are not supported")]
+    #[error("expected elements of numbers or bool, found {actual}")]
     UnsupportedType {
         /// Name of the element type in the format.
         actual: &'static str,
     },
     /// The element type is not defined by the format.
-    #[error("unknown element type {actual}")]
+    #[error("unknown element type {actual}: expected a code of the ONNX format")]
     UnknownType {
         /// Number of the element type in the model.
         actual: i32,
     },
     /// The tensor is a segment of a larger one.
-    #[error("tensor segments are not supported")]
+    #[error("expected a whole tensor, found a segment")]
     Segment,
     /// A dimension is negative.
     #[error("invalid dimension {axis}: expected at least 0, found {actual}")]
@@ -75,7 +75,7 @@ pub enum TensorFault {
         limit: usize,
     },
     /// The number of elements exceeds every limit.
-    #[error("shape {} has too many elements", Shape(dims))]
+    #[error("shape {} has too many elements to count", Shape(dims))]
     TooManyElements {
         /// Shape of the tensor.
         dims: Vec<i64>,
@@ -95,7 +95,7 @@ pub enum TensorFault {
         actual: u64,
     },
     /// The elements occur in two places, so that two readers could see different models.
-    #[error("elements are given twice, in {first} and in {second}")]
+    #[error("expected elements in one place, found them in {first} and in {second}")]
     TwoEncodings {
         /// Place of the elements that is read first.
         first: Encoding,
@@ -103,10 +103,10 @@ pub enum TensorFault {
         second: Encoding,
     },
     /// The tensor has no elements although its shape requires some.
-    #[error("the elements are missing")]
+    #[error("expected elements, found none")]
     NoElements,
     /// The elements are in a field that does not hold their type.
-    #[error("elements of type {dtype} cannot be in {encoding}")]
+    #[error("expected elements of another type in {encoding}, found {dtype}")]
     WrongEncoding {
         /// Element type of the tensor.
         dtype: DataType,
@@ -194,19 +194,19 @@ impl TensorFault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalFault {
     /// A key is not defined by the format.
-    #[error("unknown key {key}")]
+    #[error("unknown key {key}: expected location, offset, length or checksum")]
     UnknownKey {
         /// Unknown key.
         key: Name,
     },
     /// A key occurs twice.
-    #[error("key {key} is given twice")]
+    #[error("expected each key once, found {key} twice")]
     TwiceKey {
         /// Repeated key.
         key: Name,
     },
     /// The key `location` is missing.
-    #[error("no location")]
+    #[error("expected a location, found none")]
     NoLocation,
     /// A value is not a plain decimal number.
     #[error("invalid {key}: expected a number of bytes, found {actual}")]
@@ -237,7 +237,7 @@ pub enum LocationFault {
         problem: &'static str,
     },
     /// A component is a symbolic link, or the path leads out of the model's folder.
-    #[error("symbolic links and paths out of the model's folder are refused")]
+    #[error("expected a path beneath the model's folder without symbolic links")]
     Link,
     /// The file has further hard links.
     #[error("expected 1 hard link, found {links}")]
@@ -302,13 +302,13 @@ impl LocationFault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SparseFault {
     /// The tensor of values is missing.
-    #[error("the values are missing")]
+    #[error("expected values, found none")]
     NoValues,
     /// The tensor of indices is missing.
-    #[error("the indices are missing")]
+    #[error("expected indices, found none")]
     NoIndices,
     /// The values are not numbers.
-    #[error("values of type {actual} are not supported")]
+    #[error("expected values of numbers or bool, found {actual}")]
     ValueType {
         /// Element type of the values.
         actual: DataType,
@@ -346,7 +346,7 @@ pub enum SparseFault {
         limit: u64,
     },
     /// The indices are not in ascending order, or one occurs twice.
-    #[error("index of value {value} is not in ascending order")]
+    #[error("index of value {value}: expected ascending indices without repetition")]
     NotAscending {
         /// Position of the value to which the index belongs.
         value: usize,

@@ -187,7 +187,7 @@ mod tests {
 
     /// Both functions that open a path refuse the same paths for the same reason.
     #[test]
-    fn the_fallback_is_as_strict() {
+    fn the_fallback_refuses_the_same_paths() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
         fs::create_dir_all(inner.join("deep/deeper")).unwrap();

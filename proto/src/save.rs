@@ -291,7 +291,7 @@ fn write_beside(
 fn refuse_special(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(existing) if !existing.is_file() && !existing.is_symlink() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "not a regular file"))
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected a regular file"))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(_) | Err(_) => Ok(()),

@@ -225,18 +225,18 @@ impl Reader<'_> {
         let start = self.at;
         let malformed = |problem| Err(ModelFault::Malformed { offset: start, problem });
         let Ok(key) = u32::try_from(self.varint(end)?) else {
-            return malformed("field number too large");
+            return malformed("expected a field number below 2^29");
         };
         if key >> 3 == 0 {
-            return malformed("field number 0");
+            return malformed("expected a field number above 0");
         }
         let wire = match key & 7 {
             0 => Wire::Varint,
             1 => Wire::Fixed(8),
             2 => Wire::Length,
             5 => Wire::Fixed(4),
-            3 | 4 => return malformed("groups are not part of the format"),
-            _ => return malformed("unknown wire type"),
+            3 | 4 => return malformed("expected a field, found a group"),
+            _ => return malformed("expected a wire type from 0 to 5"),
         };
         Ok((key >> 3, wire))
     }
@@ -246,7 +246,10 @@ impl Reader<'_> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let Some(&byte) = self.bytes[..end].get(self.at) else {
-                return Err(ModelFault::Malformed { offset: start, problem: "cut off in a number" });
+                return Err(ModelFault::Malformed {
+                    offset: start,
+                    problem: "expected more bytes of a number",
+                });
             };
             self.at += 1;
             if shift == 63 && byte > 1 {
@@ -257,7 +260,7 @@ impl Reader<'_> {
                 return Ok(value);
             }
         }
-        Err(ModelFault::Malformed { offset: start, problem: "number too long" })
+        Err(ModelFault::Malformed { offset: start, problem: "expected a number of 64 bits" })
     }
 
     fn length(&mut self, end: usize) -> Result<usize, ModelFault> {
@@ -265,13 +268,16 @@ impl Reader<'_> {
         let length = self.varint(end)?;
         match usize::try_from(length) {
             Ok(length) if length <= end - self.at => Ok(length),
-            _ => Err(ModelFault::Malformed { offset: start, problem: "a field reaches past its end" }),
+            _ => Err(ModelFault::Malformed { offset: start, problem: "expected a field within its message" }),
         }
     }
 
     fn skip(&mut self, size: usize, end: usize) -> Result<(), ModelFault> {
         if size > end - self.at {
-            return Err(ModelFault::Malformed { offset: self.at, problem: "cut off in a number" });
+            return Err(ModelFault::Malformed {
+                offset: self.at,
+                problem: "expected more bytes of a number",
+            });
         }
         self.at += size;
         Ok(())

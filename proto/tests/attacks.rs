@@ -80,13 +80,19 @@ fn headers_are_checked() {
         assert_refused(read(&model), ErrorKind::Invalid, message);
         assert_refused(Model::from_proto(model, &Limits::default()), ErrorKind::Invalid, message);
     };
-    invalid(&|model| model.graph = None, "model: the model has no graph");
-    invalid(&|model| model.ir_version = None, "no ir_version");
-    invalid(&|model| model.opset_import.clear(), "imports no operator set");
-    invalid(&|model| model.opset_import.push(write::opset("ai.onnx", 18)), "in versions 17 and 18");
+    invalid(&|model| model.graph = None, "model: expected a model with a graph, found none");
+    invalid(&|model| model.ir_version = None, "with an ir_version, found none");
+    invalid(&|model| model.opset_import.clear(), "imports an operator set, found none");
+    invalid(
+        &|model| model.opset_import.push(write::opset("ai.onnx", 18)),
+        "expected one version, found 17 and 18",
+    );
     invalid(&|model| model.opset_import[0].version = None, "expected a version of at least 1, found 0");
     let function = write::function("d", "f", &[], &[], vec![], vec![]);
-    invalid(&|model| model.functions = vec![function.clone(), function.clone()], "`d.f` is defined twice");
+    invalid(
+        &|model| model.functions = vec![function.clone(), function.clone()],
+        "function `d.f`: expected one definition, found two",
+    );
     for version in [1, 2, 15, i64::MAX] {
         let model = ModelProto { ir_version: Some(version), ..model_of(vec![]) };
         assert_refused(read(&model), ErrorKind::Unsupported, "expected ir_version 3 to 14");
@@ -96,12 +102,16 @@ fn headers_are_checked() {
     assert!(read(&twice).is_ok());
     let mut bytes = encode(&model_of(vec![]));
     bytes.extend_from_slice(b"\x3a\x00");
-    assert_refused(decode_bytes(&bytes), ErrorKind::Invalid, "more than one graph");
+    assert_refused(
+        decode_bytes(&bytes),
+        ErrorKind::Invalid,
+        "expected a model with one graph, found several",
+    );
 }
 
 #[test]
 fn elements_given_twice_are_refused_wherever_they_are() {
-    let message = "elements are given twice, in raw_data and in float_data";
+    let message = "expected elements in one place, found them in raw_data and in float_data";
     let mut models = vec![model_of(vec![dual()])];
     let constant = |attribute: AttributeProto| write::node("Constant", "/c", &[], &["c"], vec![attribute]);
     let in_attribute = constant(write::attr_tensor("value", dual()));
@@ -129,7 +139,11 @@ fn elements_given_twice_are_refused_wherever_they_are() {
 fn external_and_inner_elements_together_are_refused() {
     let mut tensor = common::external(&[4], &[("location", "w.bin")]);
     tensor.raw_data = Some(vec![0; 4].into());
-    assert_refused(resolve(tensor), ErrorKind::Invalid, "twice, in raw_data and in external_data");
+    assert_refused(
+        resolve(tensor),
+        ErrorKind::Invalid,
+        "in one place, found them in raw_data and in external_data",
+    );
     let mut tensor = write::tensor("w", DataType::U8, &[4], vec![0; 4]);
     tensor.external_data.push(StringStringEntryProto::default());
     assert_refused(resolve(tensor), ErrorKind::Invalid, "expected data_location EXTERNAL");
@@ -166,14 +180,14 @@ fn shapes_that_do_not_fit_are_refused() {
         ErrorKind::Invalid,
         "invalid string_data of string[3]: expected 3 elements, found 1",
     );
-    assert_refused(resolve(bare(DataType::F32, &[1])), ErrorKind::Invalid, "the elements are missing");
+    assert_refused(resolve(bare(DataType::F32, &[1])), ErrorKind::Invalid, "expected elements, found none");
     assert_refused(
         resolve(bare(DataType::F32, &[2, -1])),
         ErrorKind::Invalid,
         "invalid dimension 1: expected at least 0, found -1",
     );
     let tensor = TensorProto { segment: Some(Segment::default()), ..bare(DataType::F32, &[0]) };
-    assert_refused(resolve(tensor), ErrorKind::Unsupported, "tensor segments");
+    assert_refused(resolve(tensor), ErrorKind::Unsupported, "expected a whole tensor, found a segment");
 }
 
 #[test]

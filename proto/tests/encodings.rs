@@ -104,19 +104,27 @@ fn values_that_do_not_fit_are_refused() {
 #[test]
 fn encodings_of_the_wrong_type_are_refused() {
     let tensor = TensorProto { float_data: vec![1.0], ..bare(DataType::I64, &[1]) };
-    let message = "elements of type i64 cannot be in float_data";
+    let message = "expected elements of another type in float_data, found i64";
     assert_refused(resolve(tensor), ErrorKind::Invalid, message);
     let tensor = TensorProto { int32_data: vec![1], ..bare(DataType::I64, &[1]) };
-    assert_refused(resolve(tensor), ErrorKind::Invalid, "elements of type i64 cannot be in int32_data");
+    assert_refused(
+        resolve(tensor),
+        ErrorKind::Invalid,
+        "expected elements of another type in int32_data, found i64",
+    );
     let tensor = write::tensor("w", DataType::String, &[1], vec![0]);
-    assert_refused(resolve(tensor), ErrorKind::Invalid, "elements of type string cannot be in raw_data");
+    assert_refused(
+        resolve(tensor),
+        ErrorKind::Invalid,
+        "expected elements of another type in raw_data, found string",
+    );
 }
 
 #[test]
 fn unsupported_types_are_named() {
     for (number, name) in [(14, "COMPLEX64"), (15, "COMPLEX128"), (17, "FLOAT8E4M3FN"), (22, "INT4")] {
         let tensor = TensorProto { data_type: Some(number), ..bare(DataType::F32, &[1]) };
-        let message = format!("tensor `w`: elements of type {name} are not supported");
+        let message = format!("tensor `w`: expected elements of numbers or bool, found {name}");
         assert_refused(resolve(tensor), ErrorKind::Unsupported, &message);
     }
     let tensor = TensorProto { data_type: Some(99), ..bare(DataType::F32, &[1]) };
@@ -186,15 +194,21 @@ fn sparse_tensors_are_checked() {
         sparse(&[1.0], &[0, 3], &[1, 2], &[2, 3]),
         "index of value 0 is out of range: expected below 3, found 3",
     );
-    invalid(sparse(&[1.0, 2.0], &[1, 1], &[2], &[2, 3]), "index of value 1 is not in ascending order");
-    invalid(sparse(&[1.0, 2.0], &[3, 1], &[2], &[2, 3]), "index of value 1 is not in ascending order");
+    invalid(sparse(&[1.0, 2.0], &[1, 1], &[2], &[2, 3]), "index of value 1: expected ascending indices");
+    invalid(sparse(&[1.0, 2.0], &[3, 1], &[2], &[2, 3]), "index of value 1: expected ascending indices");
     invalid(
         sparse(&[1.0], &[0, 0, 0], &[1, 3], &[2, 3]),
         "expected indices of shape [1] or [1,2], found [1,3]",
     );
     invalid(sparse(&[1.0, 2.0], &[1], &[1], &[2, 3]), "expected indices of shape [2] or [2,2], found [1]");
-    invalid(SparseTensorProto { values: None, ..sparse(&[], &[], &[0], &[2]) }, "the values are missing");
-    invalid(SparseTensorProto { indices: None, ..sparse(&[], &[], &[0], &[2]) }, "the indices are missing");
+    invalid(
+        SparseTensorProto { values: None, ..sparse(&[], &[], &[0], &[2]) },
+        "expected values, found none",
+    );
+    invalid(
+        SparseTensorProto { indices: None, ..sparse(&[], &[], &[0], &[2]) },
+        "expected indices, found none",
+    );
     invalid(
         sparse(&[1.0], &[0], &[1], &[-2]),
         "tensor `s`: invalid dimension 0: expected at least 0, found -2",

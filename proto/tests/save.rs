@@ -136,7 +136,7 @@ fn failures_leave_nothing_behind() {
     fs::create_dir(&path).unwrap();
     let options = WriteOptions { external_above: Some(0) };
     let refused = write_model_with(&path, &full(), &options);
-    assert_refused(refused, ErrorKind::Io, "model.onnx`: not a regular file");
+    assert_refused(refused, ErrorKind::Io, "model.onnx`: expected a regular file");
     assert_eq!(files(folder.path()), ["model.onnx"]);
 }
 

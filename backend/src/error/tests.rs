@@ -43,12 +43,12 @@ fn examples() -> Vec<BackendError> {
         BackendError::Unsupported {
             backend: "cuda",
             nodes: vec![
-                unsupported("/conv1/Conv", "conv: a kernel of 4 axes"),
-                unsupported("/sort/TopK", "top_k: elements of type f64"),
+                unsupported("/conv1/Conv", "expected at most 3 spatial axes, found 4"),
+                unsupported("/sort/TopK", "expected arithmetic in f32, found f64"),
             ],
         },
         BackendError::Node(
-            "node `/lookup/Gather` (gather): index 70 is out of range: expected -64 to 63".into(),
+            "node `/lookup/Gather` (gather): index 70 is out of range for axis 0: expected -64 to 63".into(),
         ),
         BackendError::Device("no CUDA device: expected the driver library libcuda.so.1".into()),
         BackendError::DeviceLost(

@@ -72,7 +72,7 @@ fn value(node: NodeId) -> Value {
     Value { node, slot: 0 }
 }
 
-/// True if `v` is `x - m`, with `m` in the shape `mean_shape` or broadcast to the shape of `x`.
+/// Returns whether `v` is `x - m`, with `m` in the shape `mean_shape` or broadcast to the shape of `x`.
 fn is_centred(graph: &Graph<Op>, v: Value, x: Value, m: Value, mean_shape: &Shape) -> bool {
     let inputs = graph.node_inputs(v.node);
     let (Op::Sub(_), &[a, b]) = (graph.op(v.node), inputs.as_slice()) else { return false };

@@ -103,7 +103,7 @@ fn products(graph: &Graph<Op>, factor: Value) -> Vec<(Value, Value)> {
         .collect()
 }
 
-/// True if two values are the same, or results of equal operators with the same operands.
+/// Returns whether two values are the same, or results of equal operators with the same operands.
 fn is_same(graph: &Graph<Op>, a: Value, b: Value) -> bool {
     a == b
         || (graph.op(a.node) == graph.op(b.node)

@@ -67,7 +67,7 @@ fn reduction_operand(graph: &Graph<Op>, v: Value, kind: ReduceKind) -> Option<(V
     }
 }
 
-/// True if `v` has the shape of `x`, or that shape with length 1 along the axis.
+/// Returns whether `v` has the shape of `x`, or that shape with length 1 along the axis.
 fn broadcasts_along(graph: &Graph<Op>, v: Value, x: Value, axis: usize) -> bool {
     let (shape, mut full) = (&graph.ty(v).shape, graph.ty(x).shape.clone());
     let is_full = *shape == full;
@@ -75,7 +75,7 @@ fn broadcasts_along(graph: &Graph<Op>, v: Value, x: Value, axis: usize) -> bool 
     is_full || *shape == full
 }
 
-/// True if `m` is the maximum of `x` along an axis, possibly combined with -∞.
+/// Returns whether `m` is the maximum of `x` along an axis, possibly combined with -∞.
 fn is_maximum(graph: &Graph<Op>, m: Value, x: Value, axis: usize) -> bool {
     let inner = strip_reshapes(graph, m);
     let inputs = graph.node_inputs(inner.node);

@@ -152,7 +152,7 @@ fn is_one(graph: &Graph<Op>, v: Value) -> bool {
     float_constant(graph, v) == Some(1.0)
 }
 
-/// True if a value is a float constant of zeros, of any shape.
+/// Returns whether a value is a float constant of zeros, of any shape.
 fn is_zero(graph: &Graph<Op>, v: Value) -> bool {
     let v = match graph.op(v.node) {
         Op::Expand(_) => graph.node_inputs(v.node)[0],

@@ -105,7 +105,12 @@ fn entry(mut line: Table) -> Result<(Selector, Rule), Mistake> {
     if let Some(role) = selector.role
         && !rule.fits(role)
     {
-        return Err(format!("rule `{}` does not fit role `{}`", rule.name(), role.name()).into());
+        let fitting: Vec<String> =
+            Rule::samples().iter().filter(|r| r.fits(role)).map(|r| format!("`{}`", r.name())).collect();
+        let (rule, role) = (rule.name(), role.name());
+        return Err(
+            format!("rule `{rule}` does not fit role `{role}`: expected {}", fitting.join(", ")).into()
+        );
     }
     Ok((selector, rule))
 }

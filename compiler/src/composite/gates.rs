@@ -4,7 +4,7 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{Function, Op};
 use dlbc_ops::prim::Unary;
 
-/// True if a value is a sigmoid-like activation, possibly moved or broadcast, or 1 minus such a value.
+/// Returns whether a value is a sigmoid-like activation, possibly moved or broadcast, or 1 minus such a value.
 pub(super) fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
     const DEPTH: usize = 8;
     let mut v = v;

@@ -130,12 +130,12 @@ pub(super) struct Selector {
 }
 
 impl Selector {
-    /// True if the selector has no condition besides a role.
+    /// Returns whether the selector has no condition besides a role.
     pub fn is_general(&self) -> bool {
         Selector { role: None, ..self.clone() } == Selector::default()
     }
 
-    /// True if a node with the role `kind` fulfils all conditions. A node without relevance fulfils none.
+    /// Returns whether a node with the role `kind` fulfils all conditions. A node without relevance fulfils none.
     pub fn selects(&self, graph: &Graph<Op>, id: NodeId, kind: RoleKind, positions: &LayerPositions) -> bool {
         let node = graph.node(id);
         let matches = |pattern: &String, text: &str| matches_glob(pattern.as_bytes(), text.as_bytes());

@@ -80,8 +80,12 @@ fn examples() -> Vec<CompileError> {
         CompileError::RecursiveFunction("`local::Block → local::Block`".into()),
         CompileError::NoOpset { node: name("/gelu/Gelu"), op: name("Gelu"), domain: name("com.microsoft") },
         CompileError::Unsupported(vec![
-            unsupported("NonMaxSuppression", "no reader", &["/nms"]),
-            unsupported("RNN", "activation Affine is not supported", &["/rnn1", "/rnn2"]),
+            unsupported("NonMaxSuppression", "no importer", &["/nms"]),
+            unsupported(
+                "RNN",
+                "activations: expected Relu, Tanh or Sigmoid, found \"Affine\"",
+                &["/rnn1", "/rnn2"],
+            ),
         ]),
         CompileError::TooManyNodes(100_000),
         CompileError::UnknownName {

@@ -46,7 +46,8 @@ pub fn read(model: &Model, node: &NodeProto) -> Result<BTreeMap<String, Attr>, C
             _ => Attr::Other("a value of unknown type"),
         };
         if attributes.insert(a.name().to_string(), value).is_some() {
-            let source = OpError::Invalid(format!("attribute {} is given twice", Name::new(a.name())));
+            let source =
+                OpError::invalid("attributes", "each once", format!("{} twice", Name::new(a.name())));
             return Err(CompileError::Node {
                 node: Name::new(node_name(node)),
                 op: Name::new(node.op_type()),

@@ -41,7 +41,7 @@ impl From<CompileError> for Failed {
     }
 }
 
-/// True for the control-flow operators of ai.onnx.
+/// Returns whether a node is a control-flow operator of ai.onnx.
 pub fn is_control(node: &NodeProto) -> bool {
     matches!(node.domain(), "" | "ai.onnx") && matches!(node.op_type(), "If" | "Loop" | "Scan")
 }
@@ -78,7 +78,7 @@ pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError
 /// Returns the subgraph that an attribute holds.
 fn subgraph<'n>(node: &'n NodeProto, name: &str) -> Result<&'n GraphProto, Failed> {
     let graph = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
-    graph.ok_or_else(|| invalid(node, OpError::Invalid(format!("attribute `{name}` is missing"))))
+    graph.ok_or_else(|| invalid(node, OpError::missing_attribute(name, "a graph")))
 }
 
 /// Adds the node to an error of one of its operators.
@@ -196,9 +196,11 @@ fn read_if(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Faile
         for (a, b) in then.into_iter().zip(otherwise) {
             let (ta, tb) = (r.ty(a), r.ty(b));
             if ta.rank() != tb.rank() {
-                return Err(OpError::Unsupported(format!(
-                    "branches whose results differ in rank ({ta} and {tb}) are not supported"
-                )));
+                return Err(OpError::unsupported(
+                    "result of the branches",
+                    format!("rank {}", ta.rank()),
+                    tb,
+                ));
             }
             merged.push(if a == b { a } else { r.add(Merge { condition: symbol.clone() }, &[a, b])? });
         }
@@ -213,7 +215,7 @@ enum Branch {
     Else,
 }
 
-/// True if a branch failed because it does not fit the known shapes of the inputs, such as a branch for another sampling rate.
+/// Returns whether a branch failed because it does not fit the known shapes of the inputs, such as a branch for another sampling rate.
 fn is_shape_misfit(import: &Import, failed: &Failed) -> bool {
     let Failed::Error(CompileError::Node { source, .. }) = failed else { return false };
     let is_known = |id: &NodeId| import.graph.node(*id).types[0].shape.as_known().is_some();
@@ -259,10 +261,8 @@ fn operand(import: &Import, node: &NodeProto, slot: usize) -> Result<Value, Fail
 /// Checks a number of iterations against the limit.
 fn check_iterations(node: &NodeProto, trips: i64) -> Result<i64, Failed> {
     if trips > MAX_ITERATIONS {
-        let source = OpError::Limit(format!(
-            "expected at most {MAX_ITERATIONS} trips of an unrolled loop, found {trips}"
-        ));
-        return Err(invalid(node, source));
+        let message = format!("the loop has {trips} trips: the limit is {MAX_ITERATIONS}");
+        return Err(invalid(node, OpError::Limit(message)));
     }
     Ok(trips.max(0))
 }
@@ -273,24 +273,24 @@ fn read_loop(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
     let body = subgraph(node, "body")?;
     let optional =
         |import: &Import, slot: usize| node.input.get(slot).and_then(|n| import.values.get(n)).copied();
-    let count =
-        match optional(import, 0) {
-            None => None,
-            Some(v) => {
-                Some(import.graph.constant(v).and_then(|t| t.to_i64().first().copied()).ok_or_else(|| {
-                    Failed::Unsupported(Refusal::from("a number of trips that is computed"))
-                })?)
-            }
-        };
+    let count = match optional(import, 0) {
+        None => None,
+        Some(v) => {
+            Some(import.graph.constant(v).and_then(|t| t.to_i64().first().copied()).ok_or_else(|| {
+                invalid(node, OpError::unsupported("number of trips", "a constant", "a computed value"))
+            })?)
+        }
+    };
     let mut is_running = match optional(import, 1) {
         None => true,
         Some(v) => {
             let known = import.graph.constant(v).and_then(|t| t.to_i64().first().copied());
-            known.ok_or_else(|| Failed::Unsupported(Refusal::from("a condition that is computed")))? != 0
+            let computed = || OpError::unsupported("condition", "a constant", "a computed value");
+            known.ok_or_else(|| invalid(node, computed()))? != 0
         }
     };
-    let count =
-        count.ok_or_else(|| Failed::Unsupported(Refusal::from("a loop without a number of trips")))?;
+    let unbounded = || OpError::unsupported("number of trips", "a constant", "none");
+    let count = count.ok_or_else(|| invalid(node, unbounded()))?;
     let count = if is_running { check_iterations(node, count)? } else { 0 };
     let mut carried: Vec<Value> = vec![];
     for slot in 2..node.input.len() {
@@ -305,7 +305,8 @@ fn read_loop(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
         }
         let head = add_operators(import, expanded, |r| {
             let condition = Tensor::from_bytes(DType::Bool, vec![], std::sync::Arc::new(vec![1u8]));
-            let condition = condition.ok_or_else(|| OpError::Invalid("a boolean".into()))?;
+            let condition =
+                condition.ok_or_else(|| OpError::invalid("condition", "a boolean", "other bytes"))?;
             Ok([r.add_constant(Tensor::from_i64(&[], &[iteration])), r.add_constant(condition)])
         })?;
         let mut results = read_subgraph(import, expanded, body, &[&head[..], &carried].concat())?;
@@ -315,15 +316,17 @@ fn read_loop(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
             return Err(invalid(node, source));
         }
         let known = import.graph.constant(results[0]).and_then(|t| t.to_i64().first().copied());
-        is_running = known
-            .ok_or_else(|| Failed::Unsupported(Refusal::from("a loop that ends by a computed condition")))?
-            != 0;
+        let computed = || OpError::unsupported("condition to go on", "a constant", "a computed value");
+        is_running = known.ok_or_else(|| invalid(node, computed()))? != 0;
         collected.push(results.split_off(1 + states));
         carried = results.split_off(1);
     }
     let sequences = body.output.len().saturating_sub(1 + states);
     if collected.is_empty() && sequences > 0 {
-        return Err(Failed::Unsupported(Refusal::from("a loop without trips that collects results")));
+        return Err(invalid(
+            node,
+            OpError::unsupported("trips of a loop that collects results", "at least 1", 0),
+        ));
     }
     for k in 0..sequences {
         let elements: Vec<Value> = collected.iter().filter_map(|values| values.get(k).copied()).collect();
@@ -356,9 +359,10 @@ fn per_sequence(
     match attributes.get(name) {
         None => Ok(vec![0; len]),
         Some(Attr::Ints(values)) if values.len() == len => Ok(values.clone()),
-        Some(_) => {
-            Err(invalid(node, OpError::Invalid(format!("attribute `{name}`: expected {len} integers"))))
-        }
+        Some(_) => Err(invalid(
+            node,
+            OpError::invalid(&format!("attribute `{name}`"), format!("{len} integers"), "other values"),
+        )),
     }
 }
 
@@ -371,8 +375,9 @@ fn read_scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
         Some(Attr::Int(n)) => usize::try_from(*n).ok().filter(|n| (1..=node.input.len()).contains(n)),
         _ => None,
     };
-    let sequences =
-        sequences.ok_or_else(|| invalid(node, OpError::Invalid("num_scan_inputs is out of range".into())))?;
+    let expected = || format!("1 to {}", node.input.len());
+    let sequences = sequences
+        .ok_or_else(|| invalid(node, OpError::invalid("num_scan_inputs", expected(), "another value")))?;
     let states = node.input.len() - sequences;
     let sequence_outputs = body.output.len().saturating_sub(states);
     let axes = per_sequence(&attributes, node, "scan_input_axes", sequences)?;
@@ -392,7 +397,7 @@ fn read_scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
     }
     let length = import.graph.ty(scanned[0].0).dim(scanned[0].1).clone();
     let known = length.as_known().ok_or_else(|| {
-        Failed::Unsupported(Refusal::symbolic(format!("a scan over the symbolic dimension {length}")))
+        invalid(node, OpError::symbolic("length of the scanned axis", "a known dimension", &length))
     })?;
     let steps = check_iterations(node, known)?;
     let mut collected: Vec<Vec<Value>> = vec![];
@@ -414,7 +419,7 @@ fn read_scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
         carried = results;
     }
     if collected.is_empty() && sequence_outputs > 0 {
-        return Err(Failed::Unsupported(Refusal::from("a scan without steps")));
+        return Err(invalid(node, OpError::unsupported("steps of a scan", "at least 1", 0)));
     }
     for k in 0..sequence_outputs {
         let mut elements: Vec<Value> = collected.iter().filter_map(|values| values.get(k).copied()).collect();

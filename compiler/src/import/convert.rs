@@ -25,7 +25,9 @@ pub fn convert(
     let dims: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
     let data: Bytes = Arc::new(bytes);
     let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, data));
-    let tensor = tensor.ok_or_else(|| error(OpError::Invalid("bytes do not fill the shape".into())))?;
+    let tensor = tensor.ok_or_else(|| {
+        error(OpError::invalid("bytes of the tensor", "as many as its shape takes", "another number"))
+    })?;
     Ok(if dtype.is_float() && dtype != DType::F32 {
         Tensor::from_f32(tensor.dims(), &tensor.to_f32())
     } else {

@@ -143,8 +143,8 @@ fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileE
     let defined: HashSet<&String> =
         function.node.iter().flat_map(|n| &n.output).chain(&function.input).collect();
     if let Some(missing) = function.output.iter().find(|o| !defined.contains(o)) {
-        let source =
-            OpError::Invalid(format!("no node of the function makes its output {}", Name::new(missing)));
+        let property = format!("output {} of the function", Name::new(missing));
+        let source = OpError::invalid(&property, "an output of one of its nodes", "none");
         return Err(CompileError::Node {
             node: Name::new(node_name(node)),
             op: Name::new(node.op_type()),

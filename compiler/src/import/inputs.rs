@@ -109,10 +109,10 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
     let name = input.name();
     let bad = |message: &str| CompileError::Input { input: Name::new(name), message: message.into() };
     let Some(TypeValue::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-        return Err(bad("expected a tensor: sequences, maps and optionals are not supported"));
+        return Err(bad("expected a tensor, found a sequence, a map or an optional"));
     };
     if DataType::from_onnx(ty.elem_type()) == Some(DataType::String) {
-        return Err(bad("strings are not supported yet"));
+        return Err(bad("expected a tensor of numbers or bool, found strings"));
     }
     let dtype = dlbc_ops::op::element_type(i64::from(ty.elem_type())).map_err(|e| bad(&e.to_string()))?;
     let shape = ty.shape.as_ref().ok_or_else(|| bad("expected a shape, found none"))?;

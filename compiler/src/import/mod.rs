@@ -92,7 +92,7 @@ fn attempt(
     }
 }
 
-/// True for operators that compute with integers in place of floats.
+/// Returns whether an operator computes with integers in place of floats.
 fn is_quantised(op: &str) -> bool {
     let quantised = [
         "ConvInteger",
@@ -164,8 +164,11 @@ impl Import<'_> {
         let Some(reader) = self.readers.get(&(domain, node.op_type())) else {
             return Ok(Err(match node.op_type() {
                 // `ZipMap` only converts the tensor of probabilities to dictionaries.
-                "ZipMap" => "no importer; skl2onnx leaves it out with options={'zipmap': False}".into(),
-                op if is_quantised(op) => "quantised: not supported yet, take the float model".into(),
+                "ZipMap" => {
+                    "expected a tensor of probabilities: skl2onnx writes it with options={'zipmap': False}"
+                        .into()
+                }
+                op if is_quantised(op) => "quantised: expected the float model".into(),
                 _ => "no importer".into(),
             }));
         };

@@ -23,7 +23,7 @@ pub(super) fn remove(graph: &mut Graph<Op>) {
     }
 }
 
-/// True if the rest of the graph uses a dimension symbol that only the shape of this input defines.
+/// Returns whether the rest of the graph uses a dimension symbol that only the shape of this input defines.
 fn defines_needed_symbol(graph: &Graph<Op>, id: NodeId) -> bool {
     let candidates = symbols(&graph.node(id).types[0]);
     let others = || graph.nodes().filter(|other| *other != id);

@@ -111,7 +111,7 @@ pub(super) fn add_heads(
     }
 }
 
-/// True if a node mixes values `[batch, head, position, feature]` by the weights of a softmax: a recovered attention, or the
+/// Returns whether a node mixes values `[batch, head, position, feature]` by the weights of a softmax: a recovered attention, or the
 /// second matrix product of one in pieces.
 fn is_attention(graph: &Graph<Op>, id: NodeId) -> bool {
     if graph.node(id).types[0].rank() != 4 {

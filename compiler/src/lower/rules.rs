@@ -242,14 +242,15 @@ fn flows(
 /// The error for a rule without a formula for its node; composites check before that rules fit.
 fn missing_formula(graph: &Graph<Op>, forward: NodeId, rule: &Rule) -> CompileError {
     let node = Name::new(graph.node(forward).name());
-    let message = format!("rule {rule} has no formula for node {node} ({})", graph.op(forward).title());
+    let message =
+        format!("node {node} ({}): expected a rule with a formula, found {rule}", graph.op(forward).title());
     CompileError::BrokenGraph { pass: "lower", faults: vec![Fault { invariant: 7, message }] }
 }
 
 /// Sums the relevance on several wires.
 fn sum(b: &mut Builder, mut wires: impl Iterator<Item = Value>) -> Value {
     let Some(first) = wires.next() else {
-        b.fail(OpError::Invalid("a rule without relevance".into()));
+        b.fail(OpError::invalid("relevance of a rule", "at least one value", "none"));
         return b.add(Prim::Const(dlbc_ops::tensor::Tensor::scalar(0.0)), &[]);
     };
     wires.fold(first, |sum, v| b.plus(sum, v))

@@ -196,7 +196,7 @@ fn elementwise(op: &Op, kind: RoleKind, data: usize) -> Effect {
     }
 }
 
-/// True if a recurrence's step divides the relevance of the state after it by a signed value first.
+/// Returns whether a recurrence's step divides the relevance of the state after it by a signed value first.
 fn step_divides_by_signed(step: &RelevanceGraph) -> bool {
     let seed = Value { node: step.seed, slot: 0 };
     let mut stack: Vec<NodeId> = step.graph.consumers(seed).into_iter().map(|(id, _)| id).collect();
@@ -242,7 +242,7 @@ fn final_activation(
     }
 }
 
-/// True if a function turns logits into probabilities.
+/// Returns whether a function turns logits into probabilities.
 fn is_squashing(op: &Op) -> bool {
     match op {
         Op::Softmax(_) => true,

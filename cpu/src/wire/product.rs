@@ -32,7 +32,7 @@ impl Wiring<'_> {
         let op: Box<dyn TypedOp> = match self.graph.op(id) {
             Prim::Conv(prim::Conv { geometry, w })
             | Prim::ConvTranspose(prim::ConvTranspose { geometry, w, .. }) => {
-                let constant = constant.context("the weight is not a constant")?;
+                let constant = constant.context("weight: expected a constant")?;
                 let direction = match self.graph.op(id) {
                     Prim::Conv(_) => Direction::Forward,
                     _ => Direction::Adjoint,
@@ -68,11 +68,11 @@ impl Wiring<'_> {
                         self.cache.weight(operands[1].node, Transform::Id, &constant, k, apply)
                     }
                     (None, Some(index)) => Weight::borrowed(index, k),
-                    (None, None) => bail!("the weight is neither constant nor given"),
+                    (None, None) => bail!("weight: expected a constant or an input, found a computed tensor"),
                 };
                 Box::new(Linear { rows, k, n, dims, weight, transform: *b, transposed: *tb, steps })
             }
-            other => bail!("{} is not a product", other.name()),
+            other => bail!("expected a product, found {}", other.name()),
         };
         let name = self.name(v);
         self.wire(&name, op, &inputs)

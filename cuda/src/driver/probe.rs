@@ -50,7 +50,7 @@ fn failed(e: DriverError) -> DeviceError {
 fn check(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
     // SAFETY: this only tries to open the library.
     if !unsafe { sys::is_culib_present() } {
-        return Err(absent("the driver's library (libcuda.so.1, nvcuda.dll) is not on this machine"));
+        return Err(absent("expected the driver's library (libcuda.so.1, nvcuda.dll), found none"));
     }
     let lacks = |name: &str| {
         absent(format!("the driver lacks the function `{name}`: expected a driver of CUDA 12.0 or newer"))
@@ -65,7 +65,7 @@ fn check(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
     answer.map_err(|e| absent(format!("{VERSION}: {:?}", e.0)))?;
     if driver < OLDEST_DRIVER {
         let (major, minor) = (driver / 1000, driver % 1000 / 10);
-        return Err(absent(format!("the driver supports CUDA {major}.{minor}, 12.0 is needed")));
+        return Err(absent(format!("expected a driver for CUDA 12.0 or later, found {major}.{minor}")));
     }
     if let Some(name) = symbols::missing() {
         return Err(lacks(name));
@@ -73,7 +73,7 @@ fn check(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
     result::init().map_err(failed)?;
     let count = CudaContext::device_count().map_err(failed)?;
     if ordinal as i64 >= i64::from(count) {
-        return Err(absent(format!("device {ordinal} is not among {count}")));
+        return Err(absent(format!("expected a device below {count}, found {ordinal}")));
     }
     let device = result::device::get(ordinal as i32).map_err(failed)?;
     // SAFETY: the driver has just named this device.
@@ -81,7 +81,7 @@ fn check(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
     let capability = (attribute(MAJOR)?, attribute(MINOR)?);
     if capability < OLDEST_CHIP {
         let (major, minor) = capability;
-        return Err(absent(format!("the GPU is an sm_{major}{minor}, sm_80 is needed")));
+        return Err(absent(format!("expected a GPU of sm_80 or later, found sm_{major}{minor}")));
     }
     Ok((driver, capability))
 }

@@ -84,7 +84,7 @@ impl Planner {
             e = self.joined(scope, id, (dims, term), &mut parts);
         }
         if kind == Kind::I && e.terms.last().is_some_and(|(t, _)| divides(t)) {
-            e.status = Some(self.status(scope, id, "integer division by 0"));
+            e.status = Some(self.status(scope, id, "integer division by 0: expected a divisor other than 0"));
         }
         Ok(self.fuse_or_store(scope, id, e))
     }

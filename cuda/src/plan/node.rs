@@ -15,7 +15,7 @@ impl Planner {
     pub(super) fn node(&mut self, scope: &mut Scope, id: NodeId) -> Result<LoweredValue, BackendError> {
         let graph = scope.graph;
         let ty = graph.node(id).types[0].clone();
-        let dims = ty.shape.as_known().ok_or_else(|| node_error(scope, id, "a dimension is not known"))?;
+        let dims = ty.shape.as_known().ok_or_else(|| node_error(scope, id, "expected known dimensions"))?;
         let elems = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
         if elems.is_none_or(|n| n > MAX_ELEMS) {
             let node = graph.node(id).name().to_string();

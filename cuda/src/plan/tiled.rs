@@ -184,7 +184,7 @@ impl Planner {
                 }
                 self.reduce(Reduction::Sum, &rest, sum, dims).map_err(|e| node_error(scope, id, e))
             }
-            _ => Err(node_error(scope, id, "scores are not kept")),
+            _ => Err(node_error(scope, id, "expected scores that the program stores")),
         }
     }
 
@@ -306,7 +306,8 @@ impl Planner {
                 let same =
                     |r: &NodeId| matches!(graph.op(*r), Prim::Softmax(_)) && graph.node_inputs(*r) == inputs;
                 let softmax = scope.scores.iter().copied().filter(same).min();
-                let softmax = softmax.ok_or_else(|| node_error(scope, id, "scores are not kept"))?;
+                let softmax = softmax
+                    .ok_or_else(|| node_error(scope, id, "expected scores that the program stores"))?;
                 let [maximum, _] = self.statistics(scope, softmax)?;
                 scores.operand(maximum)
             }

@@ -6,12 +6,12 @@ use super::contract::*;
 
 impl CudaPrimitive for Attention {
     fn plan(&self, _p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        Err(node.error("not taken apart"))
+        Err(node.error("expected the products and softmax that it stands for"))
     }
 }
 
 impl CudaPrimitive for AttentionShare {
     fn plan(&self, _p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        Err(node.error("not taken apart"))
+        Err(node.error("expected the products and softmax that it stands for"))
     }
 }

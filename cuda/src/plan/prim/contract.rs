@@ -71,7 +71,12 @@ impl NodeContext<'_, '_> {
     /// Rejects the node, like the reference, unless its function supports the element type of the first operand.
     pub(super) fn require_support(&self, supported: bool) -> Result<(), BackendError> {
         let dtype = self.scope.graph.ty(self.inputs[0]).dtype;
-        if supported { Ok(()) } else { Err(self.error(format!("not defined for {dtype}"))) }
+        if supported {
+            Ok(())
+        } else {
+            Err(self
+                .error(format!("element type: expected one that the function is defined for, found {dtype}")))
+        }
     }
 
     /// Returns an error that names the node.

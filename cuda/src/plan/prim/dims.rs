@@ -6,6 +6,6 @@ use super::contract::*;
 
 impl CudaPrimitive for Dims {
     fn plan(&self, _p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        Err(node.error("a dimension is not known"))
+        Err(node.error("expected known dimensions"))
     }
 }

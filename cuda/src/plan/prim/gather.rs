@@ -7,16 +7,22 @@ use super::contract::*;
 
 impl CudaPrimitive for Gather {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        let operands =
-            [node.contiguous(p, 0), node.contiguous(p, 1), node.status(p, "an index is out of range")];
+        let operands = [
+            node.contiguous(p, 0),
+            node.contiguous(p, 1),
+            node.status(p, "an index is out of range: expected one within its axis"),
+        ];
         Ok(LoweredValue::View(p.gather(self.axis, operands, &node.dims)))
     }
 }
 
 impl CudaPrimitive for ScatterAdd {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        let operands =
-            [node.contiguous(p, 0), node.contiguous(p, 1), node.status(p, "an index is out of range")];
+        let operands = [
+            node.contiguous(p, 0),
+            node.contiguous(p, 1),
+            node.status(p, "an index is out of range: expected one within its axis"),
+        ];
         Ok(LoweredValue::View(p.scatter_add(self.axis, operands, &node.dims)))
     }
 }

@@ -8,7 +8,7 @@ use super::contract::*;
 impl CudaPrimitive for Overwrite {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
         let [data, indices, updates] = [0, 1, 2].map(|i| node.contiguous(p, i));
-        let status = node.status(p, "an index is out of range");
+        let status = node.status(p, "an index is out of range: expected one within its axis");
         Ok(LoweredValue::View(p.overwrite([data, indices, updates, status])))
     }
 }

@@ -20,7 +20,9 @@ impl Planner {
         for (axis, (dim, stride)) in x.dims.iter().zip(strides(&x.dims)).enumerate() {
             let constant = matches!(mode, PadMode::Constant(_));
             if *dim == 0 && dims[axis] > 0 && !constant {
-                return Err(format!("axis {axis} is empty, so no element can pad it"));
+                return Err(format!(
+                    "axis {axis}, whose elements pad it: expected at least 1 element, found 0"
+                ));
             }
             let last = *dim as i64 - 1;
             let source = |i: i64| {

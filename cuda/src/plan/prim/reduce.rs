@@ -41,7 +41,7 @@ impl Planner {
     ) -> Result<View, String> {
         let returns_index = matches!(reduction, Reduction::ArgMax | Reduction::ArgMin);
         if x.kind == Kind::B {
-            return Err("not defined for bool".into());
+            return Err("element type: expected a number, found bool".into());
         }
         let out = self.buffer(if returns_index { Kind::I } else { x.kind }, out_dims);
         let (kept_axes, reduced_axes): (Vec<usize>, Vec<usize>) =

@@ -18,7 +18,7 @@ impl Planner {
     /// Computes the indices of the first `k` elements along an axis, by value.
     fn top_k(&mut self, axis: usize, largest: bool, x: View, dims: &[usize]) -> Result<View, String> {
         if x.kind == Kind::B {
-            return Err("not defined for bool".into());
+            return Err("element type: expected a number, found bool".into());
         }
         let out = self.buffer(Kind::I, dims);
         let count = out.elems();
