@@ -8,7 +8,7 @@ fn main() -> dlbc::Result<()> {
     let inputs = Inputs::for_model(&contrastive).npz("fixtures/digits_cnn/input.npz").build()?;
     let explanation = contrastive.explain(&inputs)?;
     for track in explanation.tracks() {
-        println!("{:.2} of {:.2} reached the pixels", track.inputs["input"], track.start);
+        println!("{:.2} of {:.2} reached the pixels", track.input_sums["input"], track.seed_sum);
     }
     let plain = Explainer::from_onnx(model).composite("lrp-epsilon").build()?;
     let request = Request::new().target(Target::Difference(3, 5));

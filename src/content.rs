@@ -99,7 +99,7 @@ impl Content {
         }
     }
 
-    /// True if files of this kind are binary.
+    /// Returns whether files of this kind are binary.
     pub fn is_binary(self) -> bool {
         use Content::{Csv, Empty, Folder, Html, Json, LfsPointer, ResultJson, Toml};
         !matches!(self, Csv | Empty | Folder | Html | Json | LfsPointer | ResultJson | Toml)

@@ -47,7 +47,7 @@ impl Explained {
     /// Describes a box by number, class and score.
     fn describe_box(&self, detected: &Detected) -> String {
         let class = self.classes.class_title(detected.class);
-        format!("box {}, class {class}, score {}", detected.number, number(detected.score, 3))
+        format!("box {}, class {class}, score {}", detected.index, number(detected.score, 3))
     }
 
     /// Returns the class name of each row's target. Empty for a difference, and when no row's class has a name.

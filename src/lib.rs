@@ -20,7 +20,7 @@
 //! let explainer = Explainer::from_onnx(model).composite("epsilon-plus").build()?;
 //! let inputs = Inputs::for_model(&explainer).picture(picture, PictureOptions::default()).build()?;
 //! let explanation = explainer.explain(&inputs)?;
-//! println!("class {}, relevance {:?}", explanation.argmax[0], explanation.supporting.inputs);
+//! println!("class {}, relevance {:?}", explanation.argmax[0], explanation.supporting.input_sums);
 //! heatmap::render(&explainer, &inputs, &explanation)?.save(drawing)?;
 //! # Ok::<(), dlbc::Error>(())
 //! ```
@@ -91,13 +91,13 @@ pub mod wording;
 
 pub use classes::Classes;
 pub use detector::{BoxFormat, Coordinate, DetectorHints, NoObject};
-pub use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
+pub use dlbc_artifact::{ExportOptions, ExportSeedValue, ExportTarget};
 pub use dlbc_compiler::{Compiled, Mode};
 pub use dlbc_ops::program::{Info, InputInfo};
 pub use dlbc_runtime::{
-    AsViews, BoxLayout, BoxTarget, CancelToken, DType, Detected, Detector, Device, Explanation, MemoryReport,
-    OutputInfo, Pixels, Position, Progress, Region, Request, Start, Target, Task, Tensor, TensorError,
-    TensorView, Tensors, Track, Views, WhichBox,
+    AsViews, BoxLayout, BoxSelector, BoxTarget, CancelToken, DType, Detected, Detector, Device, Explanation,
+    MemoryReport, OutputInfo, Pixels, Position, Progress, Region, Request, SeedValue, Target, Task, Tensor,
+    TensorError, TensorView, Tensors, Track, Views,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use explainer::{Explainer, ExplainerBuilder};

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-/// True for characters that could deceive a terminal or a reader: controls, bidirectional marks, invisible ones.
+/// Returns whether a character could deceive a terminal or a reader: controls, bidirectional marks, invisible ones.
 fn is_deceiving(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -131,7 +131,8 @@ fn ledger_closes(e: &Explanation) -> Result<(), String> {
     // Units start with their signs, so that the start may sum to nearly 0, or be 0 where every unit is.
     let size = e.seed.to_f64().iter().map(|v| v.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
     let open =
-        (e.supporting.start - e.supporting.inputs.values().sum::<f64>() - e.supporting.absorbed).abs() / size;
+        (e.supporting.seed_sum - e.supporting.input_sums.values().sum::<f64>() - e.supporting.absorbed).abs()
+            / size;
     if open.is_nan() || open > LEDGER {
         return Err(format!("the ledger is open by {open:e}"));
     }

@@ -26,7 +26,7 @@ fn examples() -> Vec<ArtifactError> {
         ArtifactError::Lowering {
             node: name("/pool/MaxPool"),
             op: "max_pool".into(),
-            reason: "elements of type i64".into(),
+            reason: "expected elements of type f32, found i64".into(),
         },
         ArtifactError::Taken { name: name("pixels") },
         ArtifactError::Seed { output: name("mask"), ty: "f32[1,4,8,8]".into() },
@@ -36,11 +36,14 @@ fn examples() -> Vec<ArtifactError> {
         },
         ArtifactError::Repeated {
             rules: name("smoothgrad"),
-            reason: "an exported model draws no noise".into(),
+            reason: "expected integrated gradients, found noise that each run draws anew".into(),
         },
         ArtifactError::Reserved { name: name("target") },
-        ArtifactError::Node { node: name("/fc1/Gemm"), fault: "unknown primitive `gemn`".into() },
-        ArtifactError::Damaged("the program has no seed".into()),
+        ArtifactError::Node {
+            node: name("/fc1/Gemm"),
+            fault: "unknown primitive `gemn`: expected `gemm`, `matmul`".into(),
+        },
+        ArtifactError::Damaged("expected a program with a seed, found none".into()),
         ArtifactError::Format { expected: "1", actual: name("2") },
     ]
 }

@@ -10,7 +10,7 @@ use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
-use crate::export_target::{self, ExportOptions, ExportStart, ExportTarget, UnitMasks};
+use crate::export_target::{self, ExportOptions, ExportSeedValue, ExportTarget, UnitMasks};
 use crate::integrated_gradients::{self, Quadrature};
 use crate::names::{CHOSEN_TARGET, TARGET_INPUT, exported_name};
 use crate::node_order::node_order;
@@ -98,13 +98,13 @@ fn add_runs(
     baselines: &HashMap<String, Value>,
 ) -> Result<(), String> {
     let Repeat::IntegratedGradients { steps, baseline } = *repeat else {
-        return Err("its noise is drawn anew for each run, which no ONNX model expresses".into());
+        return Err("expected integrated gradients, found noise that each run draws anew".into());
     };
     if let Some(input) = program.info.inputs.iter().find(|i| i.explained && !i.ty.dtype.is_float()) {
-        return Err(format!("it moves what the ids of input {} look up", Name::new(&input.name)));
+        return Err(format!("expected float inputs, found token ids in input {}", Name::new(&input.name)));
     }
     if !graph.data_dependent_dims().is_empty() {
-        return Err("the model has dimensions that depend on its data".into());
+        return Err("expected a model without data-dependent dimensions".into());
     }
     let batch = program.batch_symbol();
     let batch = batch.ok_or("expected a model with an open batch, whose rows the points become")?;
@@ -128,10 +128,10 @@ fn metadata(info: &Info, options: &ExportOptions) -> Vec<StringStringEntryProto>
         ("rules_hash".into(), info.rules_hash.clone()),
         ("mode".into(), info.mode.name().into()),
         ("target".into(), target),
-        ("start".into(), options.start.name().into()),
+        ("start".into(), options.seed_value.name().into()),
         ("version".into(), env!("CARGO_PKG_VERSION").into()),
     ];
-    if options.start == ExportStart::One {
+    if options.seed_value == ExportSeedValue::One {
         pairs.push(("multiplier".into(), options.multiplier.to_string()));
     }
     pairs.extend(info.hashes.iter().map(|(file, hash)| (format!("sha256/{file}"), hash.clone())));
@@ -164,19 +164,19 @@ fn replace_seed_input(
     convention: Option<SeedConvention>,
 ) -> Result<Seed, ArtifactError> {
     let explained = info.explained.as_str();
-    let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
+    let missing = |what: &str| ArtifactError::Damaged(format!("expected a program with {what}, found none"));
     let output = graph.output(&Output::from(explained));
-    let output = output.ok_or_else(|| missing("explained output"))?;
+    let output = output.ok_or_else(|| missing("an explained output"))?;
     let input = graph.inputs().iter().find(|id| graph.node(**id).name() == SEED).copied();
-    let input = Value { node: input.ok_or_else(|| missing("seed"))?, slot: 0 };
+    let input = Value { node: input.ok_or_else(|| missing("a seed"))?, slot: 0 };
     let (ty, dtype) = (graph.ty(output).clone(), graph.ty(input).dtype);
     if ty.rank() > 3 || ty.dtype == DType::Bool {
         return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
     // The seed of derivatives is 1, since the composite multiplies by values itself if at all.
-    let options = match (&info.repeat, options.start) {
-        (Some(_), ExportStart::Value) => {
-            &ExportOptions { start: ExportStart::One, multiplier: 1.0, ..*options }
+    let options = match (&info.repeat, options.seed_value) {
+        (Some(_), ExportSeedValue::Value) => {
+            &ExportOptions { seed_value: ExportSeedValue::One, multiplier: 1.0, ..*options }
         }
         _ => options,
     };
@@ -267,7 +267,7 @@ fn compute_seed(
     let opposing = if ty.shape.0[axis].is(1) {
         let opposing = opposing_seed_of_unit(b, total, value, dtype, options)?;
         b.add(Prim::Select, &[target, opposing, zero])?
-    } else if options.start == ExportStart::Value {
+    } else if options.seed_value == ExportSeedValue::Value {
         b.add(Prim::Select, &[others, value, zero])?
     } else {
         let half = b.scalar(dtype, 0.5);
@@ -278,7 +278,7 @@ fn compute_seed(
 }
 
 /// Returns the opposing seed of an output with a single unit: half of the supporting seed, or `max(1 - y, 0)` with
-/// [`ExportStart::Value`].
+/// [`ExportSeedValue::Value`].
 fn opposing_seed_of_unit(
     b: &mut PrimBuilder,
     seed: Value,
@@ -286,7 +286,7 @@ fn opposing_seed_of_unit(
     dtype: DType,
     options: &ExportOptions,
 ) -> Result<Value, String> {
-    if options.start == ExportStart::One {
+    if options.seed_value == ExportSeedValue::One {
         let half = b.scalar(dtype, 0.5);
         return b.add(Prim::Binary(Binary::Mul), &[seed, half]);
     }
@@ -340,12 +340,12 @@ fn unit_seed(
     options: &ExportOptions,
     convention: Option<SeedConvention>,
 ) -> Result<Value, String> {
-    match options.start {
-        ExportStart::One => {
+    match options.seed_value {
+        ExportSeedValue::One => {
             let seed = b.scalar(dtype, f64::from(options.multiplier) * weight);
             convention.map_or(Ok(seed), |convention| convention.apply(b, seed, dtype))
         }
-        ExportStart::Value if weight < 0.0 => b.add(Prim::Unary(Unary::Neg), &[y]),
-        ExportStart::Value => Ok(y),
+        ExportSeedValue::Value if weight < 0.0 => b.add(Prim::Unary(Unary::Neg), &[y]),
+        ExportSeedValue::Value => Ok(y),
     }
 }

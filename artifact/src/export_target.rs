@@ -22,14 +22,14 @@ pub struct ExportOptions {
     /// Explained unit; `None` leaves the choice to the model's optional input [`TARGET_INPUT`].
     pub target: Option<ExportTarget>,
     /// Kind of seed.
-    pub start: ExportStart,
-    /// Magnitude of the seed of a row: 100 unless set. [`ExportStart::Value`] ignores it.
+    pub seed_value: ExportSeedValue,
+    /// Magnitude of the seed of a row: 100 unless set. [`ExportSeedValue::Value`] ignores it.
     pub multiplier: f32,
 }
 
 impl Default for ExportOptions {
     fn default() -> ExportOptions {
-        ExportOptions { target: None, start: ExportStart::One, multiplier: 100.0 }
+        ExportOptions { target: None, seed_value: ExportSeedValue::One, multiplier: 100.0 }
     }
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for ExportTarget {
 
 /// Kind of seed of an explained unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExportStart {
+pub enum ExportSeedValue {
     /// The multiplier, with the sign that [`SeedInfo`](dlbc_ops::program::SeedInfo) gives.
     #[default]
     One,
@@ -70,12 +70,12 @@ pub enum ExportStart {
     Value,
 }
 
-impl ExportStart {
-    /// The name that `--start` takes.
+impl ExportSeedValue {
+    /// Returns the name of the value, as the metadata of an exported model state it.
     pub fn name(self) -> &'static str {
         match self {
-            ExportStart::One => "one",
-            ExportStart::Value => "value",
+            ExportSeedValue::One => "one",
+            ExportSeedValue::Value => "value",
         }
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn unit_masks(
     let mut valid = None;
     let indices: Vec<(Value, f64)> = match target {
         None => {
-            let input = input.ok_or("the input of targets is missing")?;
+            let input = input.ok_or("expected an input of targets, found none")?;
             let best = largest(b)?;
             let zero = b.scalar(DType::I64, 0.0);
             let is_free = b.add(Prim::Binary(Binary::Less), &[input, zero])?;
@@ -127,7 +127,7 @@ pub(crate) fn unit_masks(
         Some(ExportTarget::Rank(rank)) => {
             let k = rank as i64 + 1;
             if units.as_known().is_some_and(|n| n < k) {
-                return Err(format!("the output has {units} units, and rank {k} is asked for"));
+                return Err(format!("rank {k} is out of range: expected at most {units}"));
             }
             let indices = Prim::TopK(prim::TopK { axis, k: Dim::known(k), largest: true });
             let indices = b.add(indices, &[y])?;
@@ -146,7 +146,7 @@ pub(crate) fn unit_masks(
             vec![(minuend, 1.0), (unit_index(b, subtrahend, &units, batch, &mut valid)?, -1.0)]
         }
         Some(ExportTarget::All) => {
-            let count = units.as_known().ok_or("the number of units is known only when it runs")?;
+            let count = units.as_known().ok_or("expected a known number of units")?;
             let every = b.add(Prim::Binary(Binary::Equal), &[all, all])?;
             return Ok(UnitMasks { masks: vec![(every, 1.0 / count.max(1) as f64)], valid: None });
         }
@@ -174,7 +174,7 @@ fn unit_index(
     if let Some(n) = units.as_known() {
         let at = if i < 0 { i + n } else { i };
         if !(0..n).contains(&at) {
-            return Err(format!("target {i} is out of range: the output has {n} units"));
+            return Err(format!("target {i} is out of range: expected -{n} to {}", n - 1));
         }
     }
     let at = if i < 0 { units + &Dim::known(i) } else { Dim::known(i) };

@@ -190,7 +190,7 @@ impl Rows<'_> {
             }
             let node: Node<Prim> = self.graph.node(id).clone();
             if matches!(node.op, Prim::Input) {
-                return Err(format!("input {} has no rows", node.name()));
+                return Err(format!("input {}: expected one with rows of the batch", node.name()));
             }
             let op = node.op.replace(&|symbol| {
                 (symbol == &**self.quadrature.batch)

@@ -24,7 +24,7 @@ mod write;
 mod error_tests;
 
 pub use export::{export, export_metadata};
-pub use export_target::{ExportOptions, ExportStart, ExportTarget, remove_target_input};
+pub use export_target::{ExportOptions, ExportSeedValue, ExportTarget, remove_target_input};
 pub use names::TARGET_INPUT;
 pub use plain_model::write_plain_model;
 pub use read::{is_artifact, read};
@@ -54,7 +54,7 @@ pub enum ArtifactError {
         reason: String,
     },
     /// An output that would have the name of another value in the file.
-    #[error("output {name} has the name of an input")]
+    #[error("invalid output {name}: expected another name than that of an input")]
     Taken {
         /// The name.
         name: Name,
@@ -84,7 +84,7 @@ pub enum ArtifactError {
         reason: String,
     },
     /// A tensor of the model with a name that is reserved for exported models.
-    #[error("tensor {name} of the model has a name that is reserved for exported models")]
+    #[error("invalid tensor {name} of the model: expected a name that is not reserved for exported models")]
     Reserved {
         /// The name.
         name: Name,
@@ -111,7 +111,7 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
-    /// True if a valid program or option is not supported; false for an invalid file.
+    /// Returns whether a valid program or option is not supported; false for an invalid file.
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,

@@ -18,7 +18,7 @@ impl PrimBuilder<'_> {
     pub(crate) fn add(&mut self, prim: impl Into<Prim>, inputs: &[Value]) -> Result<Value, String> {
         let prim = prim.into();
         let types: Vec<TensorType> = inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
-        let ty = prim.infer(&types).map_err(|e| format!("the seed: {e}"))?;
+        let ty = prim.infer(&types).map_err(|e| format!("seed, {e}"))?;
         let name = format!("{SEED}/{}", prim.name());
         Ok(self.graph.add_value(prim, &name, ty, Origin::onnx(SEED, "seed"), inputs))
     }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::onnx_builder::types::code;
 use crate::{ArtifactError, FORMAT, json, limits};
 
-/// True if a model is an artifact.
+/// Returns whether a model is an artifact.
 pub fn is_artifact(model: &ModelProto) -> bool {
     find(&model.metadata_props, "dlbc.format").is_some()
 }
@@ -44,7 +44,8 @@ pub fn read(model: &Model) -> Result<Program, ArtifactError> {
     }
     for (name, value) in &outputs {
         let v = reader.value(value).map_err(|fault| node_fault(name, fault))?;
-        let unknown = || damaged(format!("unknown output {}", Name::new(name)));
+        let unknown =
+            || damaged(format!("unknown output {}: expected those that programs have", Name::new(name)));
         reader.graph.add_output(Output::parse(name, info.mode).ok_or_else(unknown)?, v);
     }
     let graph = reader.graph;
@@ -60,7 +61,8 @@ fn find<'a>(metadata: &'a [StringStringEntryProto], key: &str) -> Option<&'a str
 
 /// Parses the value of a metadata key that every artifact has.
 fn required<T: DeserializeOwned>(metadata: &[StringStringEntryProto], key: &str) -> Result<T, ArtifactError> {
-    let value = find(metadata, key).ok_or_else(|| damaged(format!("metadata `{key}` are missing")))?;
+    let value =
+        find(metadata, key).ok_or_else(|| damaged(format!("expected metadata `{key}`, found none")))?;
     serde_json::from_str(value).map_err(json::damaged)
 }
 
@@ -95,7 +97,7 @@ impl<'a> Reader<'a> {
         let mut initializers = HashMap::new();
         for t in &model.graph().initializer {
             if initializers.insert(t.name(), t).is_some() {
-                return Err(node_fault(t.name(), "it is defined twice".into()));
+                return Err(node_fault(t.name(), "expected one definition, found two".into()));
             }
         }
         Ok(Reader {
@@ -112,7 +114,7 @@ impl<'a> Reader<'a> {
     fn input(&mut self, name: &str, ty: &TensorType) -> Result<(), ArtifactError> {
         let fail = |fault: &str| node_fault(name, fault.into());
         let listed = self.model.graph().input.iter().find(|i| i.name() == name);
-        let listed = listed.ok_or_else(|| fail("it is not an input of the graph"))?;
+        let listed = listed.ok_or_else(|| fail("expected an input of the graph, found none"))?;
         limits::ty(ty).map_err(|fault| fail(&fault))?;
         self.name(listed.name()).map_err(|fault| fail(&fault))?;
         let v = self.graph.add_input(Prim::Input, name, ty.clone());
@@ -139,7 +141,7 @@ impl<'a> Reader<'a> {
         let has_two_results = matches!(prim, Prim::Scan(_)) || node.op_type() == "TopK";
         let outputs = if has_two_results { 2 } else { 1 };
         if node.output.len() != outputs {
-            return Err(fail(format!("{} outputs", node.output.len())));
+            return Err(fail(format!("expected {outputs} outputs, found {}", node.output.len())));
         }
         let captures: Vec<String> = match find(&node.metadata_props, "dlbc.captures") {
             Some(captures) => serde_json::from_str(captures).map_err(json)?,
@@ -159,7 +161,7 @@ impl<'a> Reader<'a> {
         let ty = prim.infer(&types).map_err(|e| fail(e.to_string()))?;
         limits::ty(&ty).map_err(fail)?;
         if self.initializers.contains_key(result) {
-            return Err(fail("it is defined twice".into()));
+            return Err(fail("expected one definition, found two".into()));
         }
         let name = self.name(result).map_err(fail)?;
         let v = self.graph.add_value(prim, &name, ty, origin, &operands);
@@ -171,7 +173,7 @@ impl<'a> Reader<'a> {
     fn file_name(&self, name: &str) -> Result<&'a str, String> {
         let value = self.values.get_key_value(name).map(|(name, _)| *name);
         let file_name = value.or_else(|| self.initializers.get_key_value(name).map(|(name, _)| *name));
-        file_name.ok_or_else(|| format!("{} is read before it is made", Name::new(name)))
+        file_name.ok_or_else(|| format!("expected operands of earlier nodes, found {}", Name::new(name)))
     }
 
     /// Returns a value that was read before, or adds the constant of this name.
@@ -179,7 +181,7 @@ impl<'a> Reader<'a> {
         if let Some(v) = self.values.get(name) {
             return Ok(*v);
         }
-        let unknown = || format!("{} is read before it is made", Name::new(name));
+        let unknown = || format!("expected operands of earlier nodes, found {}", Name::new(name));
         let (key, proto) = self.initializers.get_key_value(name).ok_or_else(unknown)?;
         let (key, tensor) = (*key, tensor(self.model, proto)?);
         let program_name = self.name(key)?;
@@ -199,7 +201,7 @@ impl<'a> Reader<'a> {
         let program_name = self.names.get(name).map_or(name, String::as_str).to_string();
         let is_new = !self.values.contains_key(name) && self.used_names.insert(program_name.clone());
         if program_name.is_empty() || !is_new {
-            return Err("its name is empty or in use".into());
+            return Err("expected a name that no other value has".into());
         }
         Ok(program_name)
     }
@@ -209,9 +211,10 @@ impl<'a> Reader<'a> {
 fn tensor(model: &Model, proto: &TensorProto) -> Result<Tensor, String> {
     let data = model.tensor(proto).map_err(|e| e.to_string())?;
     let dims = data.dims.iter().map(|d| usize::try_from(*d).ok()).collect::<Option<Vec<usize>>>();
-    let dtype = element_type(data.dtype).ok_or_else(|| format!("a constant of {}", data.dtype))?;
+    let dtype = element_type(data.dtype)
+        .ok_or_else(|| format!("constant: expected numbers or bool, found {}", data.dtype))?;
     let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, Arc::new(data.bytes)));
-    tensor.ok_or_else(|| "a constant whose bytes do not fill its shape".into())
+    tensor.ok_or_else(|| "constant: expected bytes that fill its shape".into())
 }
 
 /// Converts an element type; `None` if tensors cannot have it.
@@ -231,12 +234,12 @@ fn check_info(
 ) -> Result<(), ArtifactError> {
     let outputs: HashMap<&Output, Value> = graph.outputs().iter().map(|(n, v)| (n, *v)).collect();
     let find = |output: Output| {
-        let missing = || damaged(format!("output {} is missing", Name::new(&output.to_string())));
+        let missing = || damaged(format!("expected output {}, found none", Name::new(&output.to_string())));
         outputs.get(&output).copied().ok_or_else(missing)
     };
     let model_inputs = inputs.iter().filter(|(n, _)| n != SEED);
     if !model_inputs.map(|(n, ty)| (n, ty)).eq(info.inputs.iter().map(|i| (&i.name, &i.ty))) {
-        return Err(damaged("the inputs are not those of the model".into()));
+        return Err(damaged("expected the inputs of the model, found others".into()));
     }
     for name in &info.outputs {
         find(Output::from(name))?;
@@ -249,12 +252,15 @@ fn check_info(
         expected.0.insert(0, Dim::known(tracks.len() as i64));
     }
     if seed.is_none_or(|(_, ty)| ty.shape != expected) {
-        return Err(damaged("the seed does not have the shape of the explained output".into()));
+        return Err(damaged("expected a seed of the shape of the explained output".into()));
     }
     for (output, input) in info.explanations() {
         let v = find(output)?;
         if graph.ty(v).shape != input.ty.shape {
-            return Err(damaged(format!("the relevance of {} has another shape", Name::new(&input.name))));
+            return Err(damaged(format!(
+                "expected relevance of the shape of input {}",
+                Name::new(&input.name)
+            )));
         }
     }
     for layer in 0..info.experts.len() {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
-use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET_INPUT, export, export_metadata};
+use dlbc_artifact::{ExportOptions, ExportSeedValue, ExportTarget, TARGET_INPUT, export, export_metadata};
 use dlbc_ops::prim::{Builder, Factor};
 use dlbc_ops::program::{Info, InputInfo, LedgerEntry, Output, Program, SEED, SeedSign, TrackKind};
 use dlbc_ops::tensor::{Bindings, DType, Dim, Shape, Tensor, TensorType};
@@ -82,9 +82,9 @@ fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions, sign_values
                 (Some(values), Some(ExportTarget::Difference(..))) => values[unit] / sum,
                 (Some(values), _) => values[unit].signum(),
             };
-            seed[from + unit] = match options.start {
-                ExportStart::One => options.multiplier * weight * factor,
-                ExportStart::Value => values[from + unit] * weight.signum(),
+            seed[from + unit] = match options.seed_value {
+                ExportSeedValue::One => options.multiplier * weight * factor,
+                ExportSeedValue::Value => values[from + unit] * weight.signum(),
             };
         }
     }
@@ -228,8 +228,8 @@ fn targets_are_fixed_in_the_file() {
     for shape in ["5", "n,5", "n,p,5"] {
         let program = linear(shape);
         for target in targets {
-            for start in [ExportStart::One, ExportStart::Value] {
-                let options = ExportOptions { target: Some(target), start, multiplier: 7.0 };
+            for seed_value in [ExportSeedValue::One, ExportSeedValue::Value] {
+                let options = ExportOptions { target: Some(target), seed_value, multiplier: 7.0 };
                 suite.add_with(shape, &program, &[("n", 3), ("p", 4)], None, options);
             }
         }
@@ -242,7 +242,8 @@ fn targets_are_fixed_in_the_file() {
     for target in [ExportTarget::Index(5), ExportTarget::Difference(0, -6), ExportTarget::Rank(5)] {
         let options = ExportOptions { target: Some(target), ..ExportOptions::default() };
         let error = export(&linear("n,5"), &options).unwrap_err().to_string();
-        assert!(error.contains("the output has 5 units"), "{error}");
+        let range = if target == ExportTarget::Rank(5) { "expected at most 5" } else { "expected -5 to 4" };
+        assert!(error.contains(range), "{error}");
     }
 }
 
@@ -343,7 +344,7 @@ fn compiled_by(path: &Path, rules: &str) -> Program {
     dlbc_compiler::compile(&model, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display())).program
 }
 
-/// True if the program has data-dependent dimensions. A session runs such a program in steps, as `tests/models/experts.rs` of the
+/// Returns whether the program has data-dependent dimensions. A session runs such a program in steps, as `tests/models/experts.rs` of the
 /// program does with artifact and export.
 fn has_data_dependent_dims(program: &Program) -> bool {
     program.graph.outputs().iter().any(|(output, _)| matches!(output, Output::Dimension(_)))

@@ -93,7 +93,7 @@ fn a_program_reads_back() {
 }
 
 #[test]
-fn a_value_makes_way_for_an_output_and_keeps_its_name() {
+fn a_value_with_the_name_of_an_output_is_renamed_in_the_file() {
     let mut program = program(|b| {
         let x = b.input("x", ty("f32[3]"));
         let y = b.unary(Unary::Relu, x);
@@ -147,7 +147,7 @@ fn input(name: &str, dims: &str) -> String {
     )
 }
 
-/// Reads a value that nothing makes.
+/// Reads a value that no node computes.
 const LINE: &str = "{\"name\":\"y\",\"prim\":{\"Binary\":\"Add\"},\"ty\":{\"dtype\":\"F32\",\"shape\":[\"n\",4]},\"operands\":[0,9]}";
 
 #[test]
@@ -236,7 +236,7 @@ proptest! {
 }
 
 #[test]
-fn a_symbol_of_no_input_has_no_spelling() {
+fn a_symbol_of_no_input_cannot_be_lowered() {
     let mut b = Builder::new();
     let x = b.input("x", ty("f32[n+1]"));
     let y = b.add(prim::Iota { len: dim("n") }, &[]);
@@ -244,5 +244,5 @@ fn a_symbol_of_no_input_has_no_spelling() {
     graph.add_output("x", x);
     graph.add_output("y", y);
     let Err(error) = dlbc_artifact::write_plain_model(&graph) else { panic!("it was written") };
-    assert!(error.is_unsupported() && error.to_string().contains("dimension `n`"), "{error}");
+    assert!(error.is_unsupported() && error.to_string().contains("found `n`"), "{error}");
 }

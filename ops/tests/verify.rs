@@ -103,7 +103,7 @@ fn rule_5_an_empty_name() {
     graph.node_mut(y.node).names[0].clear();
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [5]);
-    assert_eq!(text, "rule 5: value name `` is empty or used twice");
+    assert_eq!(text, "rule 5: name `` of a value: expected a name that no other value has");
 }
 
 #[test]
@@ -184,5 +184,5 @@ fn rule_4_wires_may_meet_where_the_vocabulary_sums_but_leave_no_gap() {
     graph.wire(x, y.node, 2);
     let faults = graph.verify(|_, _| None).expect_err("a gap");
     assert_eq!(faults.iter().map(|f| f.invariant).collect::<Vec<_>>(), [4]);
-    assert!(faults[0].message.contains("input 1 is missing"), "{}", faults[0]);
+    assert!(faults[0].message.contains("expected input 1, found 2"), "{}", faults[0]);
 }

@@ -193,11 +193,11 @@ pub enum RuntimeError {
         /// Width of the mask, in pixels.
         width: usize,
     },
-    /// The box number is out of range for the output.
-    #[error("box {number} is out of range for output `{output}` of shape {shape:?}: {}", first(*.count))]
+    /// The index of the box is out of range for the output.
+    #[error("box {index} is out of range for output `{output}` of shape {shape:?}: {}", first(*.count))]
     BoxOutOfRange {
-        /// Number of the requested box.
-        number: usize,
+        /// Index of the requested box.
+        index: usize,
         /// Number of boxes in each row.
         count: usize,
         /// Name of the output with the scores.
@@ -223,11 +223,11 @@ pub enum RuntimeError {
     },
     /// The requested box has a label other than the requested class.
     #[error(
-        "box {number} is of another class in output `{output}` of shape {shape:?}: expected {class}, found {label}"
+        "box {index} is of another class in output `{output}` of shape {shape:?}: expected {class}, found {label}"
     )]
     LabelMismatch {
-        /// Number of the requested box.
-        number: usize,
+        /// Index of the requested box.
+        index: usize,
         /// Label of the box.
         label: i64,
         /// Requested class.
@@ -280,7 +280,9 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// The seed of a row is 0 everywhere and cannot be scaled to the requested sum.
-    #[error("the seed of row {row} of output `{output}` is 0 everywhere: it cannot be scaled to {total}")]
+    #[error(
+        "invalid seed of row {row} of output `{output}`: expected a value other than 0 to scale to {total}, found none"
+    )]
     ZeroSeed {
         /// Name of the explained output.
         output: String,
@@ -311,7 +313,7 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// The run takes a branch that the input shapes do not fit.
-    #[error("node `{node}` takes a branch that does not fit the shapes of the model's inputs")]
+    #[error("invalid shapes of the inputs: expected those that fit the branch that node `{node}` takes")]
     UnfitBranch {
         /// Name of the node that chooses the branch.
         node: String,

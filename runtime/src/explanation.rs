@@ -57,10 +57,11 @@ pub struct Track {
     /// Relevance of the explained inputs and of other requested tensors, by name: float32, of the tensor's shape.
     pub relevance: Tensors,
     /// Sum of the starting relevance.
-    pub start: f64,
+    pub seed_sum: f64,
     /// Sum of the relevance of each explained input, by name.
-    pub inputs: BTreeMap<String, f64>,
-    /// Relevance that nodes absorb: the sum over the ledger if the request asks for it, else `start` minus the sum of `inputs`.
+    pub input_sums: BTreeMap<String, f64>,
+    /// Relevance that nodes absorb: the sum over the ledger if the request asks for it, else `seed_sum` minus the sum of
+    /// `input_sums`.
     pub absorbed: f64,
     /// Ledger of the rule nodes; `None` unless requested.
     pub ledger: Option<Ledger>,
@@ -71,36 +72,36 @@ pub struct Track {
 }
 
 impl Track {
-    /// Reads a track from the results of a reverse. `start` is the seed of the track.
+    /// Reads a track, whose seed is `seed`, from the results of a reverse.
     pub(crate) fn read(
         info: &Info,
         results: &Outputs,
         kind: TrackKind,
-        start: &Tensor,
+        seed: &Tensor,
         request: &Request,
     ) -> Track {
-        let start: f64 = start.to_f64().iter().sum();
+        let seed_sum: f64 = seed.to_f64().iter().sum();
         let ledger = request.ledger.then(|| Ledger::of_track(info, results, kind));
         let relevance: Tensors = results
             .iter()
             .filter_map(|(output, v)| Some((relevance_tensor(output, kind)?.to_string(), v.clone())))
             .collect();
         let explained = info.inputs.iter().filter(|i| i.explained);
-        let inputs: BTreeMap<String, f64> = explained
+        let input_sums: BTreeMap<String, f64> = explained
             .filter_map(|i| Some((i.name.clone(), relevance.get(&i.name)?.to_f64().iter().sum())))
             .collect();
         let absorbed = match &ledger {
             Some(ledger) => ledger.total_absorbed(),
-            None => start - inputs.values().sum::<f64>(),
+            None => seed_sum - input_sums.values().sum::<f64>(),
         };
         let modules = request.modules.then(|| modules::modules(info, results, kind));
         let heads = request.heads.then(|| modules::heads(info, results, kind));
-        Track { kind, relevance, start, inputs, absorbed, ledger, modules, heads }
+        Track { kind, relevance, seed_sum, input_sums, absorbed, ledger, modules, heads }
     }
 
     /// Returns the sum of the starting relevance, the sum of the relevance of all explained inputs, and the absorbed relevance.
     pub fn sums(&self) -> [f64; 3] {
-        [self.start, self.inputs.values().sum(), self.absorbed]
+        [self.seed_sum, self.input_sums.values().sum(), self.absorbed]
     }
 }
 

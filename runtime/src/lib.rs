@@ -41,7 +41,7 @@
 //!
 //! # Where to go next
 //!
-//! - [`Request`] sets the target and the results to return: [`Target`], [`Start`], [`Position`], [`Task`], [`Pixels`],
+//! - [`Request`] sets the target and the results to return: [`Target`], [`SeedValue`], [`Position`], [`Task`], [`Pixels`],
 //!   [`Detector`].
 //! - [`Session::explain_targets`] explains several targets with one forward; [`Session::predict`] runs the model only.
 //! - [`Explanation`] has one [`Track`] of relevance, or two in contrastive mode; a [`Ledger`] accounts for all of it.
@@ -86,7 +86,7 @@ pub use ledger::{Ledger, LedgerRow};
 pub use random::Random;
 pub use remedy::Remedy;
 pub use request::{
-    BoxLayout, BoxTarget, Detector, ParseTargetError, Pixels, Position, Region, Request, Start, Target, Task,
-    WhichBox,
+    BoxLayout, BoxSelector, BoxTarget, Detector, ParseTargetError, Pixels, Position, Region, Request,
+    SeedValue, Target, Task,
 };
 pub use session::{OutputInfo, Session};

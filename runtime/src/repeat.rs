@@ -13,7 +13,7 @@ use crate::explanation::{Explanation, Timings, Track};
 use crate::ledger::requested_outputs;
 use crate::plan::executor::{Executor, Prediction};
 use crate::random::Random;
-use crate::request::{Request, Start};
+use crate::request::{Request, SeedValue};
 use crate::rows;
 use crate::seed::{Convention, seed};
 
@@ -23,7 +23,7 @@ const ROWS: usize = 16;
 /// Points of an average: the perturbed inputs and the weight of each.
 type Points = Vec<(Tensors, f64)>;
 
-/// Explains by the average of several runs. The target is determined at the caller's inputs. With [`Start::Value`] the derivatives
+/// Explains by the average of several runs. The target is determined at the caller's inputs. With [`SeedValue::Value`] the derivatives
 /// are those of the target itself, else those of the target times the multiplier.
 ///
 /// # Errors
@@ -56,8 +56,8 @@ pub(crate) fn explain(
     let clock = Instant::now();
     let explained =
         outputs.get(&info.explained).ok_or_else(|| BackendError::MissingInput(info.explained.clone()))?;
-    let multiplier = if request.start == Start::Value { 1.0 } else { request.multiplier };
-    let request = request.clone().start(Start::One).multiplier(multiplier);
+    let multiplier = if request.seed_value == SeedValue::Value { 1.0 } else { request.multiplier };
+    let request = request.clone().seed_value(SeedValue::One).multiplier(multiplier);
     // Derivatives have no sign convention, so the default one serves.
     let seed = seed(&info.explained, &outputs, &request, &Convention::default())?;
     let free_batch = rows::has_free_batch(executor.program());
@@ -81,7 +81,7 @@ pub(crate) fn explain(
         }
     };
     let mut means = mean_derivatives((executor, run), points, &seed.tensor, &perturbed, free_batch)?;
-    let mut start: f64 = seed.tensor.to_f64().iter().sum();
+    let mut seed_sum: f64 = seed.tensor.to_f64().iter().sum();
     if let Some(baselines) = baselines {
         for (name, mean) in &mut means {
             let (x, b) = (inputs[name].to_f64(), baselines[name].to_f64());
@@ -92,22 +92,22 @@ pub(crate) fn explain(
         let (at_inputs, at_baselines) = (explained.to_f64(), at_baselines[&info.explained].to_f64());
         let weights = seed.tensor.to_f64();
         let pairs = weights.iter().zip(at_inputs.iter().zip(&at_baselines));
-        start = pairs.map(|(w, (x, b))| w * (x - b)).sum();
+        seed_sum = pairs.map(|(w, (x, b))| w * (x - b)).sum();
     }
-    let inputs_sum: BTreeMap<String, f64> =
+    let input_sums: BTreeMap<String, f64> =
         means.iter().map(|(name, m)| (name.clone(), m.iter().sum())).collect();
     let relevance = means.iter().map(|(name, mean)| {
         let values: Vec<f32> = mean.iter().map(|v| *v as f32).collect();
         (name.clone(), Tensor::from_f32(inputs[name].dims(), &values))
     });
     let relevance: Tensors = relevance.collect();
-    let absorbed = start - inputs_sum.values().sum::<f64>();
+    let absorbed = seed_sum - input_sums.values().sum::<f64>();
     let timings = Timings { prepare: 0.0, forward, reverse: clock.elapsed().as_secs_f64() };
     let supporting = Track {
         kind: TrackKind::Single,
         relevance,
-        start,
-        inputs: inputs_sum,
+        seed_sum,
+        input_sums,
         absorbed,
         ledger: None,
         modules: None,
@@ -205,10 +205,10 @@ fn constant_row(row: &[f64], baseline: Baseline) -> Vec<f64> {
 }
 
 /// Returns the points of a Gauss-Legendre quadrature on the straight line from the baselines to the inputs [sundararajan2017].
-fn straight_path(inputs: &Tensors, start: &Tensors, perturbed: &[&String], steps: usize) -> Points {
+fn straight_path(inputs: &Tensors, baselines: &Tensors, perturbed: &[&String], steps: usize) -> Points {
     let point = |(at, weight): (f64, f64)| {
         let interpolated = with_changed(inputs, perturbed, |i, x| {
-            let (b, x64) = (start[perturbed[i]].to_f64(), x.to_f64());
+            let (b, x64) = (baselines[perturbed[i]].to_f64(), x.to_f64());
             tensor_like(x, b.iter().zip(&x64).map(|(b, x)| b + at * (x - b)))
         });
         (interpolated, weight)

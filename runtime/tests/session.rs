@@ -100,7 +100,7 @@ fn uncompiled_models_and_other_files_are_refused() {
 fn threads_share_a_session_and_get_the_same_bits() {
     let session = Arc::new(cpu(2));
     let inputs = batch(4);
-    let alone = heat(&session.explain(&inputs, &Request::default()).unwrap());
+    let separate = heat(&session.explain(&inputs, &Request::default()).unwrap());
     let workers: Vec<_> = (0..4)
         .map(|_| {
             let (session, inputs) = (session.clone(), inputs.clone());
@@ -113,10 +113,10 @@ fn threads_share_a_session_and_get_the_same_bits() {
         .collect();
     for worker in workers {
         for relevance in worker.join().unwrap() {
-            assert_eq!(relevance, alone);
+            assert_eq!(relevance, separate);
         }
     }
-    assert_eq!(heat(&cpu(1).explain(&inputs, &Request::default()).unwrap()), alone);
+    assert_eq!(heat(&cpu(1).explain(&inputs, &Request::default()).unwrap()), separate);
 }
 
 #[test]
@@ -173,14 +173,14 @@ fn the_ledger_closes_row_by_row_on_both_backends() {
         let rows = explanation.supporting.ledger.as_ref().unwrap();
         assert!(rows.len() >= 8);
         for row in rows {
-            assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start, "{row:?}");
+            assert!(row.residual().abs() <= 1e-4 * explanation.supporting.seed_sum, "{row:?}");
         }
-        let total: f64 = explanation.supporting.inputs.values().sum::<f64>()
+        let total: f64 = explanation.supporting.input_sums.values().sum::<f64>()
             + rows.iter().map(|r| r.absorbed).sum::<f64>();
         assert!(
-            (total - explanation.supporting.start).abs() <= 1e-4 * explanation.supporting.start,
+            (total - explanation.supporting.seed_sum).abs() <= 1e-4 * explanation.supporting.seed_sum,
             "{total} of {}",
-            explanation.supporting.start
+            explanation.supporting.seed_sum
         );
         assert!(explanation.supporting.relevance.len() > 5);
     }
@@ -190,7 +190,7 @@ fn the_ledger_closes_row_by_row_on_both_backends() {
 fn inputs_that_do_not_fit_are_named() {
     let session = cpu(1);
     let say = |inputs: &Tensors| failure(&session, inputs, &Request::default()).to_string();
-    assert_eq!(say(&Tensors::new()), "missing input `input`");
+    assert_eq!(say(&Tensors::new()), "missing input `input`: expected a tensor");
 
     let mut extra = batch(1);
     extra.insert("mask".into(), Tensor::scalar(1.0));

@@ -76,7 +76,7 @@ impl Classes {
         self.file.as_deref().filter(|_| !self.requested && !self.is_empty())
     }
 
-    /// True if no name is known.
+    /// Returns whether no name is known.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }

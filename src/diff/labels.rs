@@ -31,7 +31,7 @@ impl Labels {
         }
     }
 
-    /// True if the element at a flat index of the tensor is padding.
+    /// Returns whether the element at a flat index of the tensor is padding.
     pub fn is_padding(&self, flat: usize) -> bool {
         matches!(self, Labels::Rows(_)) && self.token(flat) == Some(&None)
     }

@@ -67,7 +67,7 @@ impl fmt::Display for Fill {
 }
 
 impl Fill {
-    /// True for the replacements of tokens.
+    /// Returns whether the replacement is one of tokens.
     pub fn is_for_texts(self) -> bool {
         matches!(self, Fill::Drop | Fill::Pad)
     }

@@ -118,7 +118,7 @@ impl Metric {
         }
     }
 
-    /// True if the metric is the area under a curve, or the mean of one.
+    /// Returns whether the metric is the area under a curve, or the mean of one.
     pub fn has_curve(self) -> bool {
         matches!(
             self,
@@ -131,7 +131,7 @@ impl Metric {
         )
     }
 
-    /// True if the score of a random map is the level of chance, as in faithfulness and localisation.
+    /// Returns whether the score of a random map is the level of chance, as in faithfulness and localisation.
     pub fn has_chance_level(self) -> bool {
         match self {
             Metric::Morf

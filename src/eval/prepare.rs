@@ -232,14 +232,13 @@ fn unit(wanted: Target, units: &[f64], output: &str) -> Result<usize> {
     usize::try_from(at).ok().filter(|i| *i < units.len()).ok_or_else(|| {
         let output = visible(output);
         Error::usage(format!(
-            "target {} is out of range for output `{output}` of {}",
-            wanted,
-            plural(units.len(), "unit")
+            "target {wanted} is out of range for output `{output}`: expected a unit of {}",
+            units.len()
         ))
     })
 }
 
-/// True if the outputs are probabilities already, or a single value.
+/// Returns whether the outputs are probabilities already, or a single value.
 fn probabilities(cases: &[Case]) -> bool {
     let sums = |u: &[f64]| u.iter().all(|v| *v >= -1e-6) && (u.iter().sum::<f64>() - 1.0).abs() < 1e-3;
     cases.iter().all(|c| c.units.len() < 2) || cases.iter().all(|c| sums(&c.units))

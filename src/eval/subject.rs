@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use dlbc_compiler::Quantity;
 use dlbc_ops::program::Mode;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, Position, Random, Request, Session, Start, Target, Tensors, rows};
+use dlbc_runtime::{Explanation, Position, Random, Request, SeedValue, Session, Target, Tensors, rows};
 
 use super::features::Features;
 use super::fill::Blank;
@@ -66,7 +66,10 @@ impl Model {
     pub fn shape(&self, inputs: &Tensors) -> Result<Vec<usize>> {
         let outputs = self.session.predict(inputs)?;
         let explained = outputs.get(&self.session.program().info.explained);
-        Ok(explained.context("the explained output is missing")?.dims().to_vec())
+        Ok(explained
+            .context("expected the explained output among those of the run, found none")?
+            .dims()
+            .to_vec())
     }
 
     /// Returns the outputs `[unit]` of each of `count` inputs of one shape at a position, several inputs in a run. At most one
@@ -97,7 +100,9 @@ impl Model {
                 [only] => self.session.predict(only)?,
                 _ => self.session.predict(&rows::stack(&parts).context("samples of different shapes")?)?,
             };
-            let output = outputs.get(explained).context("the explained output is missing")?;
+            let output = outputs
+                .get(explained)
+                .context("expected the explained output among those of the run, found none")?;
             unit_rows.extend((0..chunk.len()).map(|row| at(output, row, size, position)));
         }
     }
@@ -138,7 +143,7 @@ fn at(output: &Tensor, row: usize, rows: usize, position: i64) -> Vec<f64> {
 /// Explanation method: a composite or a control.
 pub enum Method {
     /// Composite, and the start value of its targets.
-    Composite(Box<Explainer>, Start),
+    Composite(Box<Explainer>, SeedValue),
     /// Uniform random relevance from this seed, different for every stream.
     Random(u64),
     /// Equal relevance for all features.
@@ -160,11 +165,11 @@ impl Method {
     pub fn composite(explainer: Explainer, quantity: Quantity) -> Method {
         let info = explainer.info();
         let start = match (quantity, info.mode) {
-            (Quantity::Gradient, _) if info.repeat.is_none() => Start::One,
+            (Quantity::Gradient, _) if info.repeat.is_none() => SeedValue::One,
             // The rivals of a contrast start with as much as the target.
-            (_, Mode::Contrastive) => Start::One,
+            (_, Mode::Contrastive) => SeedValue::One,
             (Quantity::Gradient | Quantity::GradientTimesInput | Quantity::Relevance, Mode::Default) => {
-                Start::Value
+                SeedValue::Value
             }
         };
         Method::Composite(Box::new(explainer), start)
@@ -195,7 +200,7 @@ impl Method {
     /// As [`Session::explain`].
     pub fn of_unit(&self, case: &Case, target: usize, stream: u64) -> Result<Vec<f64>> {
         let Method::Composite(explainer, _) = self else { return Ok(self.control(case, stream)) };
-        let explanation = explainer.explain_with(&case.tensors, &request(case, target, Start::One))?;
+        let explanation = explainer.explain_with(&case.tensors, &request(case, target, SeedValue::One))?;
         let start: f64 = explanation.seed.to_f64().iter().sum();
         let sums = case.features.sums(&map(&explanation, &case.features.input)?);
         // A unit with a negative value starts with a negative number: rules are linear in it.
@@ -242,8 +247,11 @@ impl Method {
     }
 }
 
-fn request(case: &Case, target: usize, start: Start) -> Request {
-    Request::new().target(Target::Index(target as i64)).start(start).position(Position::At(case.position))
+fn request(case: &Case, target: usize, start: SeedValue) -> Request {
+    Request::new()
+        .target(Target::Index(target as i64))
+        .seed_value(start)
+        .position(Position::At(case.position))
 }
 
 /// Returns the evaluated map of an explanation: its relevance; in contrastive mode, supporting minus opposing relevance.

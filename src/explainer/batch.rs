@@ -38,10 +38,10 @@ fn explanation_of_row(batch: &Explanation, row: usize, samples: usize) -> Option
     explanation.argmax = unit(&batch.argmax)?;
     explanation.targets = unit(&batch.targets)?;
     let track = &mut explanation.supporting;
-    track.start = explanation.seed.to_f64().iter().sum();
-    for (name, sum) in &mut track.inputs {
+    track.seed_sum = explanation.seed.to_f64().iter().sum();
+    for (name, sum) in &mut track.input_sums {
         *sum = track.relevance.get(name)?.to_f64().iter().sum();
     }
-    track.absorbed = track.start - track.inputs.values().sum::<f64>();
+    track.absorbed = track.seed_sum - track.input_sums.values().sum::<f64>();
     Some(explanation)
 }

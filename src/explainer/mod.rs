@@ -296,10 +296,10 @@ impl Lookup {
                 continue;
             };
             let track = &mut explanation.supporting;
-            track.inputs.remove(embedding);
+            track.input_sums.remove(embedding);
             let before = track.relevance.remove(ids);
             let relevance = relevance_per_id(&relevance, like, before.as_ref());
-            track.inputs.insert(ids.clone(), relevance.to_f64().iter().sum());
+            track.input_sums.insert(ids.clone(), relevance.to_f64().iter().sum());
             track.relevance.insert(ids.clone(), relevance);
         }
     }

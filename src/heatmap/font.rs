@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_font_has_is_a_box_and_is_told() {
+    fn a_character_without_a_glyph_is_a_box_with_a_note() {
         let mut fonts = without_fonts();
         let boxed = fonts.glyph('電');
         let ink: Vec<(i32, i32)> = boxed.pixels(Rgb([9; 3])).map(|(x, y, ..)| (x, y)).collect();

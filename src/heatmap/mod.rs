@@ -65,7 +65,7 @@ pub fn tint(colors: Colors, relevance: f64, scale: f64) -> image::Rgb<u8> {
     palette::color(colors, palette::relative(relevance, scale))
 }
 
-/// True if each sample of an input is a curve, such as a sound: many floats along one axis.
+/// Returns whether each sample of an input is a curve, such as a sound: many floats along one axis.
 pub fn is_signal(value: &Tensor) -> bool {
     matches!(value.dims(), [_, n] if *n >= SIGNAL) && value.dtype().is_float()
 }

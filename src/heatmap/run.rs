@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{BoxTarget, Explanation, Target, WhichBox};
+use dlbc_runtime::{BoxSelector, BoxTarget, Explanation, Target};
 
 use super::canvas::Canvas;
 use super::caption::{HeatmapOptions, caption, sum_text, text_caption, titled};
@@ -50,8 +50,8 @@ fn named(explanation: &Explanation) -> NamedTarget {
     let units = &explanation.targets;
     let target = match (explanation.boxes.first(), units.first()) {
         (Some(detected), _) => {
-            let which = WhichBox::Number(detected.number);
-            Target::Box(BoxTarget { which, class: None, coordinate: None })
+            let selector = BoxSelector::Index(detected.index);
+            Target::Box(BoxTarget { selector, class: None, coordinate: None })
         }
         (None, Some(_)) if *units == explanation.argmax => Target::Argmax,
         (None, Some(unit)) => Target::Index(*unit),

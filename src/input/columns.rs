@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_match_nothing_are_said() {
+    fn a_note_lists_names_that_match_no_input() {
         let infos = [input("age", DType::F32, &["n", "1"]), input("debt", DType::F32, &["n", "1"])];
         let error = plan(&infos, &["x", "y"]).unwrap_err();
         assert_eq!(error, "no column has the name of an input: expected `age`, `debt`, found `x`, `y`");

@@ -118,7 +118,10 @@ impl<'a> Parser<'a> {
                     "expected an array of numbers, found pickled Python objects, which are never read",
                 ));
             }
-            _ => return Err(Error::unsupported(format!("arrays of type `{text}` are not supported"))),
+            _ => {
+                let message = format!("expected an array of numbers or booleans, found type `{text}`");
+                return Err(Error::unsupported(message));
+            }
         };
         Ok((dtype, order == ">"))
     }

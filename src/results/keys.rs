@@ -62,22 +62,22 @@ fn without_target(key: &str) -> &str {
     key.strip_prefix(TARGET).and_then(|rest| rest.split_once('/')).map_or(key, |(_, rest)| rest)
 }
 
-/// True if a key names relevance, of any target and track.
+/// Returns whether a key names relevance, of any target and track.
 pub fn is_relevance(key: &str) -> bool {
     starts_with_relevance(without_target(key))
 }
 
-/// True if a text starts like a key of relevance of any track.
+/// Returns whether a text starts like a key of relevance of any track.
 pub fn starts_with_relevance(text: &str) -> bool {
     RELEVANCE.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// True if a key names a model output.
+/// Returns whether a key names a model output.
 pub fn is_output(key: &str) -> bool {
     key.starts_with(OUTPUT)
 }
 
-/// True if a key names a sum that adds up over pictures.
+/// Returns whether a key names a sum that adds up over pictures.
 pub fn is_sum(key: &str) -> bool {
     SUMS.iter().any(|word| key.contains(word))
 }

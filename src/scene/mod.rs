@@ -29,7 +29,7 @@ pub struct SceneOptions {
 }
 
 impl SceneOptions {
-    /// True if the classes of a mask are on its last axis.
+    /// Returns whether the classes of a mask are on its last axis.
     pub fn class_last(&self, picture: Option<PictureInput>) -> bool {
         let layout = picture.map_or(Layout::Nchw, |p| p.layout);
         self.mask_layout.unwrap_or(layout) == Layout::Nhwc
@@ -100,7 +100,7 @@ impl Scene {
     fn boxes(&self, row: usize, explained: &Explained, read: &Detections, min_score: f64) -> Vec<Mark> {
         let Some(target) = explained.explanation.boxes.get(row) else { return vec![] };
         let mut others: Vec<Detected> =
-            read.boxes(row).filter(|b| b.score >= min_score && b.number != target.number).collect();
+            read.boxes(row).filter(|b| b.score >= min_score && b.index != target.index).collect();
         others.sort_by(|a, b| b.score.total_cmp(&a.score));
         let mut drawn: Vec<([f64; 4], Detected)> = vec![];
         for detected in [*target].into_iter().chain(others) {
@@ -110,7 +110,7 @@ impl Scene {
             }
         }
         let mark = |(edges, detected): ([f64; 4], Detected)| {
-            let is_target = detected.number == target.number;
+            let is_target = detected.index == target.index;
             let class = if is_target { "class " } else { "" };
             let title = explained.classes.class_title(detected.class);
             let label = format!("{class}{title}: {}", number(detected.score, 2));

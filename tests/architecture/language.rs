@@ -18,7 +18,7 @@ struct Habits {
     phrases: usize,
 }
 
-/// True if a line is a doc comment that begins with one of [`FRAGMENTS`].
+/// Returns whether a line is a doc comment that begins with one of [`FRAGMENTS`].
 fn begins_with_a_fragment(line: &str) -> bool {
     let Some(text) = line.trim_start().strip_prefix("///").or_else(|| line.trim_start().strip_prefix("//!"))
     else {
@@ -154,6 +154,34 @@ fn habits_of_speech_do_not_come_back() {
         }
     }
     assert!(places.is_empty(), "habits that `docs/style.md` forbids:\n{}", places.join("\n"));
+}
+
+/// Lines of a source at which the doc comment of a function begins otherwise than "Returns whether" although the function
+/// answers a question.
+fn answers_that_read_otherwise(source: &str) -> Vec<usize> {
+    let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+    let begins = |i: &usize| {
+        let answer =
+            ["/// True if", "/// True for", "/// Returns true"].iter().any(|a| lines[*i].starts_with(a));
+        let item = lines[*i..].iter().find(|line| !line.starts_with("///") && !line.starts_with("#["));
+        answer && item.is_some_and(|line| line.contains("fn "))
+    };
+    (0..lines.len()).filter(begins).map(|i| i + 1).collect()
+}
+
+#[test]
+fn questions_are_documented_alike() {
+    assert_eq!(answers_that_read_otherwise("/// True if x.\n#[must_use]\npub fn x() -> bool {"), [1]);
+    assert!(
+        answers_that_read_otherwise("/// True if x.\npub x: bool,\n/// Returns whether y.\nfn y()")
+            .is_empty()
+    );
+    let mut all = vec![];
+    files(&root(), &mut all);
+    for path in all.iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
+        let lines = answers_that_read_otherwise(&std::fs::read_to_string(path).unwrap());
+        assert!(lines.is_empty(), "{} {lines:?}: begin with \"Returns whether\"", path.display());
+    }
 }
 
 #[test]

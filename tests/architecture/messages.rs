@@ -11,9 +11,21 @@ struct Literal {
     text: String,
 }
 
+/// A source up to its first module of tests that has a body; `mod tests;` ends nothing.
+fn without_tests(source: &str) -> &str {
+    let ends_code = |&(at, mark): &(usize, &str)| {
+        source[at + mark.len()..].lines().next().is_some_and(|line| line.contains('{'))
+    };
+    let end = source.match_indices("#[cfg(test)]\nmod ").find(ends_code);
+    // Attributes may stand between both lines.
+    let allowed = source.find("#[cfg(test)]\n#[allow");
+    let end = [end.map(|(at, _)| at), allowed].into_iter().flatten().min();
+    &source[..end.unwrap_or(source.len())]
+}
+
 /// The string literals of a source, up to its first module of tests; comments and character literals are left out.
 fn literals(file: &Path, source: &str) -> Vec<Literal> {
-    let source = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let source = without_tests(source);
     let (bytes, mut literals, mut at, mut line) = (source.as_bytes(), vec![], 0, 1);
     let newlines = |text: &str| text.matches('\n').count();
     while at < bytes.len() {
@@ -54,13 +66,15 @@ fn of_libraries() -> Vec<Literal> {
     in_code().into_iter().filter(library).collect()
 }
 
+/// Returns whether a file holds tests only.
+fn is_test(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "tests") || path.iter().any(|p| p == "tests")
+}
+
 /// The literals of the whole workspace outside of tests.
 fn in_code() -> Vec<Literal> {
     let sources =
         members().into_iter().flat_map(|member| texts(Path::new(&member).join("src").to_str().unwrap()));
-    let is_test = |path: &Path| {
-        path.file_stem().is_some_and(|stem| stem == "tests") || path.iter().any(|p| p == "tests")
-    };
     let code = sources.filter(|(path, _)| !is_test(path));
     code.flat_map(|(path, text)| literals(&path, &text)).collect()
 }
@@ -81,6 +95,8 @@ fn the_reader_of_literals_knows_rust() {
     let source = r####"
         // "comment"
         let a = "one \" --two"; let b = '"'; let c = '\''; let d = r#"raw "--x" "#;
+        #[cfg(test)]
+        mod elsewhere;
         let var = "three";
         #[cfg(test)]
         mod tests { const X: &str = "four"; }
@@ -88,7 +104,7 @@ fn the_reader_of_literals_knows_rust() {
     let source = source.replace("        ", "");
     let texts: Vec<(usize, String)> =
         literals(Path::new("x.rs"), &source).into_iter().map(|l| (l.line, l.text)).collect();
-    let expected = [(3, "one \\\" --two"), (3, "raw \"--x\" "), (4, "three")];
+    let expected = [(3, "one \\\" --two"), (3, "raw \"--x\" "), (6, "three")];
     assert_eq!(texts, expected.map(|(line, text)| (line, text.to_string())));
     assert!(names_a_flag("give `--text`") && names_a_flag("call `dlbc run`"));
     assert!(!names_a_flag("a -- b") && !names_a_flag("----x") && !names_a_flag("dlbc"));
@@ -135,4 +151,37 @@ fn library_messages_name_no_flag_and_no_command() {
         .map(|l| format!("{}:{}: {}", l.file.display(), l.line, l.text))
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Returns whether a text refuses something without saying what is expected instead.
+fn refuses_only(text: &str) -> bool {
+    text.contains("not supported") && !text.contains("expected")
+}
+
+#[test]
+fn refusals_say_what_is_expected() {
+    assert!(refuses_only("strings are not supported") && refuses_only("mode {mode} is not supported yet"));
+    assert!(!refuses_only("strings are not supported: expected numbers"));
+    let faults: Vec<String> = of_libraries()
+        .into_iter()
+        .filter(|literal| refuses_only(&literal.text))
+        .map(|l| format!("{}:{}: {}", l.file.display(), l.line, l.text))
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Errors of operators and primitives are built by the constructors of `OpError`, which ask for what is expected.
+#[test]
+fn errors_of_operators_say_what_is_expected() {
+    let constructors = root().join("ops/src/error.rs");
+    let code = ["ops/src", "compiler/src"].into_iter().flat_map(texts);
+    for (path, text) in code.filter(|(path, _)| !is_test(path) && *path != constructors) {
+        let text: String = without_tests(&text).split_whitespace().collect();
+        for variant in ["Invalid", "Unsupported", "Symbolic"] {
+            for literal in ["\"", "format!("] {
+                let built = format!("OpError::{variant}({literal}");
+                assert!(!text.contains(&built), "{}: {built}: use a constructor", path.display());
+            }
+        }
+    }
 }

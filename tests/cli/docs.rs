@@ -335,13 +335,13 @@ fn operators() -> String {
 #[test]
 fn the_table_of_operators_is_up_to_date() {
     let path = book().join("reference/operators.md");
-    let wanted = operators();
+    let expected = operators();
     if std::env::var_os("DLBC_UPDATE_DOCS").is_some() {
-        fs::write(&path, &wanted).unwrap();
+        fs::write(&path, &expected).unwrap();
     }
     let page = fs::read_to_string(&path).unwrap_or_default();
     assert!(
-        page == wanted,
+        page == expected,
         "docs/src/reference/operators.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test cli docs"
     );
 }
@@ -351,7 +351,7 @@ fn the_table_of_operators_is_up_to_date() {
 fn recorded_relevance_is_reproduced() {
     for name in ["digits_cnn", "tabular_mlp"] {
         let folder = root().join("fixtures").join(name);
-        let wanted = crate::common::npz(&folder.join("relevance.npz"));
+        let expected = crate::common::npz(&folder.join("relevance.npz"));
         let program = crate::common::program(&folder.join("model.onnx"), "dlb");
         let inputs = crate::common::inputs_of(&program, &crate::common::npz(&folder.join("input.npz")));
         for (session, bar) in
@@ -359,7 +359,7 @@ fn recorded_relevance_is_reproduced() {
         {
             let explanation = crate::common::explain(&session, &inputs, &dlbc_runtime::Request::default());
             for (input, r) in &explanation.supporting.relevance {
-                let gap = crate::common::relative_l1(r, &wanted[&format!("relevance/{input}")]);
+                let gap = crate::common::relative_l1(r, &expected[&format!("relevance/{input}")]);
                 assert!(gap <= bar, "{name}: {input} differs by {gap:e}");
             }
             assert!(!explanation.supporting.relevance.is_empty());
@@ -403,12 +403,12 @@ fn the_table_of_signs_is_up_to_date() {
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(SIGNS[0]).unwrap();
     let (_, after) = rest.split_once(SIGNS[1]).unwrap();
-    let wanted = [before, SIGNS[0], &table, SIGNS[1], after].concat();
+    let expected = [before, SIGNS[0], &table, SIGNS[1], after].concat();
     if std::env::var_os("DLBC_UPDATE_DOCS").is_some() {
-        fs::write(&path, &wanted).unwrap();
+        fs::write(&path, &expected).unwrap();
     }
     assert!(
-        text == wanted || fs::read_to_string(&path).unwrap() == wanted,
+        text == expected || fs::read_to_string(&path).unwrap() == expected,
         "docs/src/reference/targets.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test cli docs"
     );
 }

@@ -142,7 +142,7 @@ fn models() -> Vec<(&'static str, ModelProto)> {
 }
 
 #[test]
-fn invalid_models_are_answered_in_these_words() {
+fn messages_for_invalid_models() {
     let folder = folder();
     let (model, out) = (path(&folder, "m.onnx"), path(&folder, "out.onnx"));
     let mut report = String::new();
@@ -170,7 +170,7 @@ const MISTAKES: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn mistakes_in_composites_are_answered_in_these_words() {
+fn messages_for_mistakes_in_composites() {
     let folder = folder();
     let file = path(&folder, "mine.toml");
     let good = dlbc_compiler::built_in_source("lrp-epsilon").unwrap();

@@ -369,7 +369,7 @@ fn archives_that_are_damaged_or_do_not_fit_are_refused() {
 }
 
 #[test]
-fn pictures_and_tables_that_are_none_are_refused() {
+fn files_that_are_not_pictures_or_tables_are_refused() {
     let mut huge = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
     huge.extend([0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, 8, 6, 0, 0, 0]);
     // The checksum of the header, computed as the format asks.

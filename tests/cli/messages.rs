@@ -78,7 +78,7 @@ completions tcsh
 ";
 
 #[test]
-fn wrong_use_is_answered_in_these_words() {
+fn messages_for_wrong_use() {
     let folder = folder();
     let out = path(&folder, "out.onnx");
     let digits = "fixtures/digits_cnn/model.onnx --inputs fixtures/digits_cnn/input.npz";

@@ -83,8 +83,8 @@ fn a_live_quantus_says_what_is_recorded() {
     let (live, recorded) = (json(&folder.path().join("digits_cnn.json")), recorded());
     assert_eq!(live["quantus"], recorded["quantus"]);
     for (rules, metrics) in recorded["results"].as_object().unwrap() {
-        for (metric, wanted) in metrics.as_object().unwrap() {
-            let gap = gap(&numbers(&live["results"][rules][metric]), &numbers(wanted));
+        for (metric, expected) in metrics.as_object().unwrap() {
+            let gap = gap(&numbers(&live["results"][rules][metric]), &numbers(expected));
             assert!(gap <= 1e-4, "{rules}, {metric}: {gap:e} off");
         }
     }

@@ -48,7 +48,7 @@ fn the_summary_says_which_box() {
     let (red, blue) = (&all[0]["boxes"][0], &all[1]["boxes"][0]);
     assert_eq!((&red["class"], &blue["class"]), (&value!(0), &value!(1)));
     assert!(red["score"].as_f64() > all[2]["boxes"][0]["score"].as_f64());
-    // The disc and the greater square, in pixels of the picture as it was given.
+    // The disc and the larger square, in pixels of the picture as it was given.
     for (report, expected) in [(red, [38.0, 20.0, 60.0, 42.0]), (blue, [96.0, 50.0, 116.0, 70.0])] {
         let edges = report["edges"].as_array().unwrap();
         for (edge, expected) in edges.iter().zip(expected) {
@@ -369,7 +369,7 @@ fn misuse_says_what_is_wrong() {
         (classifier, &["--region", "0,0,1,1"], &plain),
         (classifier, &["--task", "segmentation"], &plain),
     ];
-    let mut said = String::new();
+    let mut answers = String::new();
     for (words, flags, inputs) in cases {
         let done = dlbc(&[words, flags, inputs]);
         assert!(matches!(done.code, Some(2..=4)), "{flags:?}: {:?} {}", done.code, done.err);
@@ -377,8 +377,8 @@ fn misuse_says_what_is_wrong() {
         let error = done.err.lines().skip_while(|l| !l.starts_with("error: ")).take_while(|l| !l.is_empty());
         let error: Vec<&str> = error.collect();
         let name = words[1].rsplit('/').next().unwrap();
-        writeln!(said, "{name} {}\n  {}: {}", flags.join(" "), done.code.unwrap(), error.join("\n  "))
+        writeln!(answers, "{name} {}\n  {}: {}", flags.join(" "), done.code.unwrap(), error.join("\n  "))
             .unwrap();
     }
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(answers);
 }

@@ -81,8 +81,8 @@ fn a_batch_is_padded_and_its_rows_are_those_of_single_runs() {
     let (long, short) = (REVIEW, "Dreadful.");
     let batch = json(&[MODEL, "--text", long, "--text", short, "--target", "1"]);
     for (i, text) in [long, short].into_iter().enumerate() {
-        let alone = json(&[MODEL, "--text", text, "--target", "1"]);
-        let (a, b) = (batch["tokens"][i].as_array().unwrap(), alone["tokens"][0].as_array().unwrap());
+        let separate = json(&[MODEL, "--text", text, "--target", "1"]);
+        let (a, b) = (batch["tokens"][i].as_array().unwrap(), separate["tokens"][0].as_array().unwrap());
         assert_eq!(a.len(), b.len(), "padding is not a token");
         for (a, b) in a.iter().zip(b) {
             let (a, b) = (numbers(&a["relevance"]), numbers(&b["relevance"]));
@@ -268,10 +268,10 @@ fn unsuitable_texts_are_refused() {
     fails(3, &[MODEL, "--text", "hi", "--tokenizer", "missing.json"], &["missing.json"]);
     fails(2, &[MODEL, "--tokenizer", damaged], &["--text"]);
     fails(2, &[MODEL, "--text", "hi", "--max-length", "0"], &["--max-length"]);
-    let alone = folder.path().join("model.onnx");
-    fs::copy(MODEL, &alone).unwrap();
+    let separate = folder.path().join("model.onnx");
+    fs::copy(MODEL, &separate).unwrap();
     fs::remove_file(damaged).unwrap();
-    fails(2, &[alone.to_str().unwrap(), "--text", "hi"], &["--tokenizer"]);
+    fails(2, &[separate.to_str().unwrap(), "--text", "hi"], &["--tokenizer"]);
     fails(3, &[MODEL, "--text", "", "--no-special-tokens"], &["text 0 is empty"]);
 }
 

@@ -88,11 +88,11 @@ pub fn differ(actual: &Explanation, expected: &Explanation) -> Result<(), String
             return Err(format!("relevance of {input}: {gap:e} of the sum"));
         }
     }
-    let open = (actual.supporting.start
-        - actual.supporting.inputs.values().sum::<f64>()
+    let open = (actual.supporting.seed_sum
+        - actual.supporting.input_sums.values().sum::<f64>()
         - actual.supporting.absorbed)
         .abs()
-        / actual.supporting.start.abs();
+        / actual.supporting.seed_sum.abs();
     if open.is_nan() || open > LEDGER { Err(format!("the ledger is open by {open:e}")) } else { Ok(()) }
 }
 
@@ -206,7 +206,7 @@ fn whole_models_repeat_their_bits_under_five_schedules() {
     println!("{} whole models have the same bits under 5 schedules", models.len());
 }
 
-/// A session with so much memory beyond the weights as a share of what the plan of another one takes.
+/// Opens a session whose memory beyond the weights is a share of that which the plan of another one takes.
 fn limited(program: &Program, whole: MemoryReport, share: f64) -> Session {
     let bytes = whole.constant_bytes as f64 + share * whole.plan_bytes as f64;
     let device = Simulator::new(Some((bytes * 20.0 / 19.0) as u64 + 4096), 1);

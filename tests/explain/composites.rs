@@ -8,7 +8,7 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_proto::onnx::NodeProto;
 use dlbc_proto::write::{self, Dim, attr_int, attr_ints, node};
 use dlbc_proto::{Bytes, DataType, Limits, Model, decode, encode};
-use dlbc_runtime::{Request, Start, Target, Tensors};
+use dlbc_runtime::{Request, SeedValue, Target, Tensors};
 
 #[test]
 fn every_composite_runs_on_every_model_and_closes() {
@@ -27,24 +27,22 @@ fn every_composite_runs_on_every_model_and_closes() {
         for rules in one_run() {
             let program = program(&m.model, rules);
             let inputs = inputs_of(&program, &npz(&m.inputs));
-            let request = request(&program, Target::Index(0)).ledger().start(if rules == "grad-x-input" {
-                Start::Value
-            } else {
-                Start::One
-            });
-            let got = explain(&cpu(program, 2), &inputs, &request);
+            let request = request(&program, Target::Index(0))
+                .ledger()
+                .seed_value(if rules == "grad-x-input" { SeedValue::Value } else { SeedValue::One });
+            let actual = explain(&cpu(program, 2), &inputs, &request);
             runs += 1;
-            if got.supporting.relevance.values().any(|r| r.to_f32().iter().any(|v| !v.is_finite())) {
+            if actual.supporting.relevance.values().any(|r| r.to_f32().iter().any(|v| !v.is_finite())) {
                 faults.push(format!("{} {rules}: not finite", m.name));
             }
             // Signed shares may be many times what arrives: a row is measured by what it moves.
-            for row in got.supporting.ledger.as_ref().unwrap() {
+            for row in actual.supporting.ledger.as_ref().unwrap() {
                 let size = row
                     .received
                     .abs()
                     .max(row.passed.abs())
                     .max(row.absorbed.abs())
-                    .max(got.supporting.start.abs());
+                    .max(actual.supporting.seed_sum.abs());
                 if row.residual().abs() > 1e-3 * size {
                     faults.push(format!("{} {rules}: {row:?}", m.name));
                 }
@@ -180,7 +178,7 @@ fn the_constants_of_a_normalisation_are_a_reference_in_every_form() {
             inputs.insert((*name).into(), Tensor::from_f32(&dims, &row_values));
             first += width;
         }
-        let keep = Request::new().start(Start::Value).target(Target::Index(0));
+        let keep = Request::new().seed_value(SeedValue::Value).target(Target::Index(0));
         let mut options = normalised(&form, "gradient", None).program;
         let s = {
             // The normalised values, as an output.
@@ -190,16 +188,16 @@ fn the_constants_of_a_normalisation_are_a_reference_in_every_form() {
             cpu(options, 1).predict(&inputs).unwrap()["s"].to_f64()
         };
         for rules in ["lrp-epsilon", "epsilon-plus", "attnlrp", "cp-lrp", "integrated-gradients"] {
-            let got = explain(&cpu(normalised(&form, rules, None).program, 1), &inputs, &keep);
+            let actual = explain(&cpu(normalised(&form, rules, None).program, 1), &inputs, &keep);
             let mut first = 0;
             for (name, dims) in form.inputs {
                 let width: usize = dims[1..].iter().map(|d| *d as usize).product();
-                for (i, r) in got.supporting.relevance[*name].to_f64().iter().enumerate() {
+                for (i, r) in actual.supporting.relevance[*name].to_f64().iter().enumerate() {
                     let (row, at) = (i / width, form.becomes[first + i % width]);
-                    let wanted = s[row * 4 + at] * f64::from(W[at]);
+                    let expected = s[row * 4 + at] * f64::from(W[at]);
                     assert!(
-                        (r - wanted).abs() <= 2e-4 * wanted.abs().max(1.0),
-                        "{}, {rules}: {name}[{i}] is {r}, {wanted} expected",
+                        (r - expected).abs() <= 2e-4 * expected.abs().max(1.0),
+                        "{}, {rules}: {name}[{i}]: expected {expected}, found {r}",
                         form.name
                     );
                 }

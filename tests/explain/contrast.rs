@@ -1,4 +1,4 @@
-//! Contrastive mode on whole models: both tracks' books close, no share is negative, backends and exports agree, and the
+//! Contrastive mode on whole models: the ledgers of both tracks close, no share is negative, backends and exports agree, and the
 //! explanation depends on the class.
 
 use std::collections::BTreeSet;
@@ -25,12 +25,17 @@ fn every_model_runs_and_both_tracks_close() {
             let program = contrastive(&m.model, rules);
             let inputs = inputs_of(&program, &npz(&m.inputs));
             let request = Request::new().ledger().target(Target::Index(0));
-            let got = explain(&cpu(program, 2), &inputs, &request);
-            let opposing = got.opposing.as_ref().unwrap();
+            let actual = explain(&cpu(program, 2), &inputs, &request);
+            let opposing = actual.opposing.as_ref().unwrap();
             runs += 1;
             for (track, relevance, start, ledger) in [
-                ("supporting", &got.supporting.relevance, got.supporting.start, &got.supporting.ledger),
-                ("opposing", &opposing.relevance, opposing.start, &opposing.ledger),
+                (
+                    "supporting",
+                    &actual.supporting.relevance,
+                    actual.supporting.seed_sum,
+                    &actual.supporting.ledger,
+                ),
+                ("opposing", &opposing.relevance, opposing.seed_sum, &opposing.ledger),
             ] {
                 for (name, r) in relevance {
                     let smallest = r.to_f32().iter().fold(0f32, |smallest, v| {
@@ -73,10 +78,10 @@ fn both_backends_agree() {
         let inputs = inputs_of(&program, &inputs);
         let request = Request::new().target(Target::Index(0));
         let expected = explain(&reference(program.clone()), &inputs, &request);
-        let got = explain(&cpu(program, 2), &inputs, &request);
-        let (theirs, ours) = (expected.opposing.unwrap(), got.opposing.unwrap());
+        let actual = explain(&cpu(program, 2), &inputs, &request);
+        let (theirs, ours) = (expected.opposing.unwrap(), actual.opposing.unwrap());
         for (a, b) in [
-            (&got.supporting.relevance, &expected.supporting.relevance),
+            (&actual.supporting.relevance, &expected.supporting.relevance),
             (&ours.relevance, &theirs.relevance),
         ] {
             for (input, expected) in b {
@@ -103,11 +108,11 @@ fn several_targets_in_one_run_equal_runs_of_their_own() {
         };
         let targets = [Target::Index(0), Target::Difference(1, 0), Target::Index(1)];
         let together = session.explain_targets(&inputs, &targets, &Request::default()).unwrap();
-        for (target, got) in targets.into_iter().zip(together) {
-            let alone = explain(&session, &inputs, &Request::new().target(target));
-            let (ours, theirs) = (got.opposing.unwrap(), alone.opposing.unwrap());
+        for (target, actual) in targets.into_iter().zip(together) {
+            let separate = explain(&session, &inputs, &Request::new().target(target));
+            let (ours, theirs) = (actual.opposing.unwrap(), separate.opposing.unwrap());
             for (a, b) in [
-                (&got.supporting.relevance, &alone.supporting.relevance),
+                (&actual.supporting.relevance, &separate.supporting.relevance),
                 (&ours.relevance, &theirs.relevance),
             ] {
                 for (input, expected) in b {
@@ -207,9 +212,9 @@ fn two_units_of_opposite_sign_are_told_apart() {
         ("input_ids".to_string(), ids(&[5, 9, 2, 11, 3, 8])),
         ("attention_mask".to_string(), ids(&[1; 6])),
     ]);
-    let got = explain(&session, &inputs, &Request::default());
-    let net = got.net("input_ids").unwrap().to_f64();
+    let actual = explain(&session, &inputs, &Request::default());
+    let net = actual.net("input_ids").unwrap().to_f64();
     let size = |values: &[f64]| values.iter().map(|v| v.abs()).sum::<f64>();
-    let supporting = got.supporting.relevance["input_ids"].to_f64();
+    let supporting = actual.supporting.relevance["input_ids"].to_f64();
     assert!(size(&net) > 0.05 * size(&supporting), "{net:?} of {supporting:?}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::common::*;
 use dlbc_runtime::{Explanation, Request, Target};
 
-fn books() -> Request {
+fn with_ledgers() -> Request {
     Request::new().target(Target::Index(0)).ledger().modules().heads()
 }
 
@@ -15,11 +15,15 @@ fn check(name: &str, e: &Explanation, scopes: &BTreeMap<String, Vec<String>>, si
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * size;
     let whole = layers.first().unwrap();
     assert!(whole.scope.is_empty() && whole.nodes == ledger.len(), "{name}: {whole:?}");
-    assert!(close(whole.received, e.supporting.start), "{name}: {whole:?}, start {}", e.supporting.start);
     assert!(
-        close(whole.passed, e.supporting.inputs.values().sum()),
+        close(whole.received, e.supporting.seed_sum),
+        "{name}: {whole:?}, start {}",
+        e.supporting.seed_sum
+    );
+    assert!(
+        close(whole.passed, e.supporting.input_sums.values().sum()),
         "{name}: {whole:?}, inputs {:?}",
-        e.supporting.inputs
+        e.supporting.input_sums
     );
     for row in layers {
         assert!(close(row.residual(), 0.0), "{name}: {row:?}");
@@ -47,7 +51,7 @@ fn explained(m: &ZooModel, rules: &str) -> (Explanation, f64) {
     let program = program(&m.model, rules);
     let inputs = inputs_of(&program, &npz(&m.inputs));
     let scopes = program.info.ledger.iter().map(|r| (r.node.clone(), r.scope.clone())).collect();
-    let explanation = explain(&cpu(program, 2), &inputs, &books());
+    let explanation = explain(&cpu(program, 2), &inputs, &with_ledgers());
     // Signed shares may be many times the start.
     let sizes = explanation
         .supporting
@@ -55,7 +59,7 @@ fn explained(m: &ZooModel, rules: &str) -> (Explanation, f64) {
         .iter()
         .flatten()
         .map(|r| r.received.abs().max(r.passed.abs()).max(r.absorbed.abs()));
-    let size = sizes.fold(explanation.supporting.start.abs(), f64::max);
+    let size = sizes.fold(explanation.supporting.seed_sum.abs(), f64::max);
     check(&format!("{} {rules}", m.name), &explanation, &scopes, size);
     (explanation, size)
 }
@@ -118,15 +122,15 @@ fn a_compiled_file_and_several_targets_have_the_same_rows() {
     let mask = dlbc_runtime::Tensor::from_i64(&[1, 6], &[1; 6]);
     let inputs = [("input_ids".to_string(), ids), ("attention_mask".to_string(), mask)].into();
     let session = cpu(read, 2);
-    let alone = explain(&cpu(program, 2), &inputs, &books());
+    let separate = explain(&cpu(program, 2), &inputs, &with_ledgers());
     let targets = [Target::Index(1), Target::Index(0)];
-    let together = session.explain_targets(&inputs, &targets, &books()).unwrap().remove(1);
-    let (a, b) = (alone.supporting.modules.unwrap(), together.supporting.modules.unwrap());
+    let together = session.explain_targets(&inputs, &targets, &with_ledgers()).unwrap().remove(1);
+    let (a, b) = (separate.supporting.modules.unwrap(), together.supporting.modules.unwrap());
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(&b) {
         assert!(a.scope == b.scope && (a.received - b.received).abs() < 1e-3, "{a:?} {b:?}");
     }
-    let (a, b) = (alone.supporting.heads.unwrap(), together.supporting.heads.unwrap());
+    let (a, b) = (separate.supporting.heads.unwrap(), together.supporting.heads.unwrap());
     assert_eq!((a.len(), a[0].received.len()), (2, 4));
     for (a, b) in a.iter().zip(&b).flat_map(|(a, b)| a.received.iter().zip(&b.received)) {
         assert!((a - b).abs() < 1e-3, "{a} {b}");
@@ -139,11 +143,11 @@ fn both_tracks_of_contrastive_mode_have_their_modules() {
     let ids = dlbc_runtime::Tensor::from_i64(&[1, 6], &[2, 40, 60, 80, 100, 3]);
     let mask = dlbc_runtime::Tensor::from_i64(&[1, 6], &[1; 6]);
     let inputs = [("input_ids".to_string(), ids), ("attention_mask".to_string(), mask)].into();
-    let e = explain(&cpu(contrastive(&model, "dlb"), 2), &inputs, &books());
+    let e = explain(&cpu(contrastive(&model, "dlb"), 2), &inputs, &with_ledgers());
     let opposing = e.opposing.unwrap();
     for (start, layers, heads, ledger) in [
-        (e.supporting.start, e.supporting.modules, e.supporting.heads, e.supporting.ledger),
-        (opposing.start, opposing.modules, opposing.heads, opposing.ledger),
+        (e.supporting.seed_sum, e.supporting.modules, e.supporting.heads, e.supporting.ledger),
+        (opposing.seed_sum, opposing.modules, opposing.heads, opposing.ledger),
     ] {
         let (layers, heads, ledger) = (layers.unwrap(), heads.unwrap(), ledger.unwrap());
         assert!((layers[0].received - start).abs() <= 1e-3 * start.abs(), "{:?}, start {start}", layers[0]);

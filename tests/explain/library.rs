@@ -2,8 +2,8 @@
 
 use crate::common::root;
 use dlbc::{
-    BoxTarget, DetectorHints, ErrorKind, Explainer, ExportOptions, ExportStart, ExportTarget, Inputs, Mode,
-    PictureOptions, Preset, Progress, Request, Target, TextOptions, WhichBox,
+    BoxSelector, BoxTarget, DetectorHints, ErrorKind, Explainer, ExportOptions, ExportSeedValue,
+    ExportTarget, Inputs, Mode, PictureOptions, Preset, Progress, Request, Target, TextOptions,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,13 +64,13 @@ fn a_batch_equals_its_samples() {
     };
     let samples = [single(), single(), single()];
     let each = explainer.explain_batch(&samples, &Request::default()).unwrap();
-    let alone = explainer.explain(&samples[0]).unwrap();
+    let separate = explainer.explain(&samples[0]).unwrap();
     assert_eq!(each.len(), 3);
     for explanation in &each {
-        assert_eq!(explanation.argmax, alone.argmax);
-        let (batch, alone) = (explanation.net("input").unwrap(), alone.net("input").unwrap());
-        assert_eq!(batch.dims(), alone.dims());
-        for (a, b) in batch.to_f32().iter().zip(alone.to_f32().iter()) {
+        assert_eq!(explanation.argmax, separate.argmax);
+        let (batch, separate) = (explanation.net("input").unwrap(), separate.net("input").unwrap());
+        assert_eq!(batch.dims(), separate.dims());
+        for (a, b) in batch.to_f32().iter().zip(separate.to_f32().iter()) {
             assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} {b}");
         }
     }
@@ -86,7 +86,7 @@ fn boxes_and_texts_are_explained() {
     let inputs =
         Inputs::for_model(&explainer).picture(fixture("scenes/picture.png"), options).build().unwrap();
     assert!(inputs.notes.iter().any(|note| note.text.starts_with("picture ")), "{:?}", inputs.notes);
-    let target = Target::Box(BoxTarget { which: WhichBox::Rank(0), class: None, coordinate: None });
+    let target = Target::Box(BoxTarget { selector: BoxSelector::Rank(0), class: None, coordinate: None });
     let request = Request::new().target(target);
     assert_eq!(explainer.explain_with(&inputs, &request).unwrap().boxes.len(), 1);
 
@@ -102,8 +102,11 @@ fn two_tracks_and_an_export() {
     assert_eq!(explainer.explain(&pixels(&explainer)).unwrap().tracks().count(), 2);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("explained.onnx");
-    let options =
-        ExportOptions { target: Some(ExportTarget::Argmax), start: ExportStart::One, multiplier: 100.0 };
+    let options = ExportOptions {
+        target: Some(ExportTarget::Argmax),
+        seed_value: ExportSeedValue::One,
+        multiplier: 100.0,
+    };
     digits().export(&out, &options).unwrap();
     assert_eq!(Explainer::from_onnx(&out).build().unwrap().outputs().len(), 2);
 }

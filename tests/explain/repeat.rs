@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Request, Session, Start, Target, Tensors};
+use dlbc_runtime::{Request, SeedValue, Session, Target, Tensors};
 
 fn repeated(table: &str) -> String {
     let gradient = dlbc_compiler::built_in_source("gradient").unwrap();
@@ -23,8 +23,8 @@ fn digits() -> (std::path::PathBuf, Tensors) {
     (folder.join("model.onnx"), npz(&folder.join("input.npz")))
 }
 
-fn values(start: Start) -> Request {
-    Request::new().start(start).target(Target::Index(1))
+fn values(start: SeedValue) -> Request {
+    Request::new().seed_value(start).target(Target::Index(1))
 }
 
 /// The sum is the difference of the outputs, to the error of the quadrature, which falls with the points.
@@ -35,7 +35,7 @@ fn integrated_gradients_sum_to_the_difference_of_the_outputs() {
     for steps in [4, 64, 256] {
         let session = cpu(program_by(&model, &integrated(steps, "0.0")), 2);
         let inputs = inputs_of(session.program(), &inputs);
-        let explanation = explain(&session, &inputs, &values(Start::Value));
+        let explanation = explain(&session, &inputs, &values(SeedValue::Value));
         let zeros: Tensors = inputs
             .iter()
             .map(|(name, t)| (name.clone(), Tensor::from_f32(t.dims(), &vec![0.0; t.elems()])))
@@ -44,15 +44,15 @@ fn integrated_gradients_sum_to_the_difference_of_the_outputs() {
         let (here, there) = (&explanation.outputs[name], &session.predict(&zeros).unwrap()[name]);
         let units = here.dims()[1];
         let column = |t: &Tensor| t.to_f64().chunks(units).map(|row| row[1]).sum::<f64>();
-        let wanted = column(here) - column(there);
+        let expected = column(here) - column(there);
         assert!(
-            (explanation.supporting.start - wanted).abs() < 1e-5,
-            "{} is not {wanted}",
-            explanation.supporting.start
+            (explanation.supporting.seed_sum - expected).abs() < 1e-5,
+            "expected {expected}, found {}",
+            explanation.supporting.seed_sum
         );
-        let sum: f64 = explanation.supporting.inputs.values().sum();
-        assert!((explanation.supporting.absorbed - (explanation.supporting.start - sum)).abs() < 1e-9);
-        gaps.push((sum - wanted).abs() / wanted.abs());
+        let sum: f64 = explanation.supporting.input_sums.values().sum();
+        assert!((explanation.supporting.absorbed - (explanation.supporting.seed_sum - sum)).abs() < 1e-9);
+        gaps.push((sum - expected).abs() / expected.abs());
     }
     assert!(gaps[1] < 0.2 * gaps[0] && gaps[2] < 0.5 * gaps[1] && gaps[2] < 1e-2, "{gaps:?}");
 }
@@ -64,11 +64,11 @@ fn digits_sum_up_from_every_baseline() {
     for baseline in ["0.0", "\"least\"", "\"mean\"", "0.5"] {
         let session = cpu(program_by(&model, &integrated(64, baseline)), 2);
         let explanation = explain(&session, &inputs, &Request::default());
-        let sum: f64 = explanation.supporting.inputs.values().sum();
+        let sum: f64 = explanation.supporting.input_sums.values().sum();
         assert!(
-            (sum - explanation.supporting.start).abs() < 1e-2 * explanation.supporting.start.abs(),
+            (sum - explanation.supporting.seed_sum).abs() < 1e-2 * explanation.supporting.seed_sum.abs(),
             "{baseline}: {sum} of {}",
-            explanation.supporting.start
+            explanation.supporting.seed_sum
         );
     }
 }
@@ -79,18 +79,18 @@ fn two_points_are_those_of_the_gradient() {
     let (model, inputs) = digits();
     let two = reference(program_by(&model, &integrated(2, "0.0")));
     let gradient = reference(program(&model, "gradient"));
-    let request = values(Start::One);
+    let request = values(SeedValue::One);
     let relevance = explain(&two, &inputs, &request).supporting.relevance["input"].to_f64();
     let x = inputs["input"].to_f64();
-    let mut wanted = vec![0.0; x.len()];
+    let mut expected = vec![0.0; x.len()];
     for node in [0.5 - 0.5 / 3f64.sqrt(), 0.5 + 0.5 / 3f64.sqrt()] {
         let point: Vec<f32> = x.iter().map(|v| (v * node) as f32).collect();
         let point = Tensors::from([("input".to_string(), Tensor::from_f32(inputs["input"].dims(), &point))]);
         let slope = explain(&gradient, &point, &request).supporting.relevance["input"].to_f64();
-        wanted.iter_mut().zip(slope.iter().zip(&x)).for_each(|(w, (g, x))| *w += 0.5 * g * x);
+        expected.iter_mut().zip(slope.iter().zip(&x)).for_each(|(w, (g, x))| *w += 0.5 * g * x);
     }
-    let size: f64 = wanted.iter().map(|v| v.abs()).sum();
-    let gap: f64 = relevance.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).sum();
+    let size: f64 = expected.iter().map(|v| v.abs()).sum();
+    let gap: f64 = relevance.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum();
     assert!(gap <= 1e-6 * size, "{:e}", gap / size);
 }
 
@@ -212,20 +212,20 @@ fn every_baseline_gives_the_difference_of_the_outputs() {
         (feed(Tensor::from_f32(&[1, 13], &median)), &median),
         (feed(whole), &median),
     ] {
-        let request = values(Start::Value).baseline(baseline);
+        let request = values(SeedValue::Value).baseline(baseline);
         let explanation = explain(&session, &inputs, &request);
         let there = session.predict(&Tensors::from([("X".to_string(), repeated_row(row, x))])).unwrap();
         let name = &session.program().info.explained;
         let column = |t: &Tensor| t.to_f64().chunks(3).map(|row| row[1]).sum::<f64>();
-        let wanted = column(&explanation.outputs[name]) - column(&there[name]);
+        let expected = column(&explanation.outputs[name]) - column(&there[name]);
         assert!(
-            (explanation.supporting.start - wanted).abs() < 1e-4,
-            "{} is not {wanted}",
-            explanation.supporting.start
+            (explanation.supporting.seed_sum - expected).abs() < 1e-4,
+            "expected {expected}, found {}",
+            explanation.supporting.seed_sum
         );
-        let sum: f64 = explanation.supporting.inputs.values().sum();
+        let sum: f64 = explanation.supporting.input_sums.values().sum();
         let size: f64 = explanation.supporting.relevance["X"].to_f64().iter().map(|r| r.abs()).sum();
-        assert!((sum - wanted).abs() < 5e-3 * size, "{sum} is not {wanted}, of {size}");
+        assert!((sum - expected).abs() < 5e-3 * size, "{sum} is not {expected}, of {size}");
         assert!(
             explanation.outputs.keys().all(|name| !name.contains("baseline")),
             "{:?}",

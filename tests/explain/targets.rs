@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::common::*;
 use dlbc_compiler::{CompileError, Options, compile as compiled};
 use dlbc_ops::program::Program;
-use dlbc_runtime::{Request, Start, Target, Tensor, Tensors};
+use dlbc_runtime::{Request, SeedValue, Target, Tensor, Tensors};
 
 const TARGETS: [Target; 4] = [Target::Index(0), Target::Rank(1), Target::Difference(0, 1), Target::All];
 
@@ -46,8 +46,8 @@ fn fixtures() -> Vec<(String, PathBuf, Tensors)> {
 fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -> Vec<String> {
     let program = program(model, rules);
     let inputs = inputs_of(&program, arrays);
-    let start = if rules == "grad-x-input" { Start::Value } else { Start::One };
-    let request = Request::new().ledger().keep_all().start(start);
+    let start = if rules == "grad-x-input" { SeedValue::Value } else { SeedValue::One };
+    let request = Request::new().ledger().keep_all().seed_value(start);
     let session = cpu(program, 2);
     let explained = &session.predict(&inputs).unwrap()[&session.program().info.explained];
     let targets = if explained.dims().last() == Some(&1) { ALONE } else { TARGETS };
@@ -56,17 +56,17 @@ fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -
     let close = if rules.starts_with("dlb") { CLOSE } else { CLOSE_SIGNED };
     let mut faults = vec![];
     for (target, explanation) in targets.iter().zip(&together) {
-        let alone = explain(&session, &inputs, &request.clone().target(*target));
+        let separate = explain(&session, &inputs, &request.clone().target(*target));
         let title = format!("{name} {rules} {target:?}");
         assert_eq!(
-            (&explanation.targets, explanation.supporting.start),
-            (&alone.targets, alone.supporting.start),
+            (&explanation.targets, explanation.supporting.seed_sum),
+            (&separate.targets, separate.supporting.seed_sum),
             "{title}"
         );
-        assert_eq!(explanation.outputs, alone.outputs, "{title}");
-        assert_eq!(explanation.supporting.relevance.len(), alone.supporting.relevance.len(), "{title}");
-        let largest = alone.supporting.relevance.values().map(size).fold(0.0, f64::max);
-        for (tensor, expected) in &alone.supporting.relevance {
+        assert_eq!(explanation.outputs, separate.outputs, "{title}");
+        assert_eq!(explanation.supporting.relevance.len(), separate.supporting.relevance.len(), "{title}");
+        let largest = separate.supporting.relevance.values().map(size).fold(0.0, f64::max);
+        for (tensor, expected) in &separate.supporting.relevance {
             // Sums that cancel are measured by their terms: relevance of several units by that of a single one, and sums that
             // a normalisation makes 0 by a hundredth of the largest tensor's.
             let single = size(&together[0].supporting.relevance[tensor]);
@@ -78,14 +78,14 @@ fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -
             }
         }
         for (a, b) in
-            explanation.supporting.ledger.iter().flatten().zip(alone.supporting.ledger.iter().flatten())
+            explanation.supporting.ledger.iter().flatten().zip(separate.supporting.ledger.iter().flatten())
         {
             let size = b
                 .received
                 .abs()
                 .max(b.passed.abs())
                 .max(b.absorbed.abs())
-                .max(together[0].supporting.start.abs());
+                .max(together[0].supporting.seed_sum.abs());
             let gap = (a.passed - b.passed).abs().max((a.absorbed - b.absorbed).abs());
             if gap > 1e-4 * size {
                 faults.push(format!("{title} ledger: {a:?}, {b:?}"));
@@ -175,14 +175,14 @@ fn a_tensor_that_a_pass_would_remove_is_explained() {
         let inputs = inputs_of(session.program(), &tokens);
         let request = Request::new().target(Target::All).ledger();
         let explanation = explain(&session, &inputs, &request);
-        assert_eq!(explanation.supporting.start.round(), 200.0, "{tensor}");
+        assert_eq!(explanation.supporting.seed_sum.round(), 200.0, "{tensor}");
         for row in explanation.supporting.ledger.as_ref().unwrap() {
-            assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start, "{tensor}: {row:?}");
+            assert!(row.residual().abs() <= 1e-4 * explanation.supporting.seed_sum, "{tensor}: {row:?}");
         }
-        let arrived: f64 = explanation.supporting.inputs.values().sum();
+        let arrived: f64 = explanation.supporting.input_sums.values().sum();
         assert!(
             arrived > 1.0
-                && (explanation.supporting.start - arrived - explanation.supporting.absorbed).abs() < 1e-2,
+                && (explanation.supporting.seed_sum - arrived - explanation.supporting.absorbed).abs() < 1e-2,
             "{tensor}: {arrived}"
         );
     }
@@ -214,7 +214,7 @@ fn tensors_inside_every_zoo_model_are_explained() {
             let explanation = explain(&session, &inputs, &request);
             for row in explanation.supporting.ledger.as_ref().unwrap() {
                 assert!(
-                    row.residual().abs() <= 1e-4 * explanation.supporting.start,
+                    row.residual().abs() <= 1e-4 * explanation.supporting.seed_sum,
                     "{} {tensor}: {row:?}",
                     m.name
                 );

@@ -21,7 +21,7 @@ fn explained(m: &ZooModel, arrays: &std::path::Path, request: &Request) -> Expla
     explain(&cpu(program, 2), &inputs, request)
 }
 
-fn asked() -> Request {
+fn with_experts() -> Request {
     Request::new().experts().ledger().target(Target::Index(3))
 }
 
@@ -32,20 +32,20 @@ fn shares_close_with_the_layer_and_the_ledger() {
     }
     for m in &zoo_models(EXPERTS) {
         for arrays in [&m.inputs, &m.alt] {
-            let e = explained(m, arrays, &asked());
+            let e = explained(m, arrays, &with_experts());
             let layers = e.experts.unwrap();
             assert!(layers.len() >= 2, "{}: {} layers of experts", m.name, layers.len());
             let ids = npz(arrays)["input_ids"].elems() as i64;
             for layer in &layers {
                 let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
-                let open = (sum - layer.received).abs() / e.supporting.start;
+                let open = (sum - layer.received).abs() / e.supporting.seed_sum;
                 assert!(open <= 1e-4, "{} {}: {sum} of {}", m.name, layer.name, layer.received);
                 assert!(layer.received > 0.0, "{} {} received nothing", m.name, layer.name);
                 // Each token goes to two of four experts.
                 let tokens: i64 = layer.experts.iter().map(|e| e.tokens).sum();
                 assert_eq!((layer.experts.len(), tokens), (4, 2 * ids), "{} {}", m.name, layer.name);
                 let mut ledger = e.supporting.ledger.iter().flatten();
-                let row = ledger.any(|r| (r.received - layer.received).abs() <= 1e-4 * e.supporting.start);
+                let row = ledger.any(|r| (r.received - layer.received).abs() <= 1e-4 * e.supporting.seed_sum);
                 assert!(row, "{} {}: no row of the ledger received {}", m.name, layer.name, layer.received);
             }
         }
@@ -60,16 +60,17 @@ fn exports_of_the_same_weights_agree() {
     let models = zoo_models(&["olmoe", "olmoe_patched"]);
     assert!(models.len() > 2);
     for second in [false, true] {
-        let explain_export = |m: &ZooModel| explained(m, if second { &m.alt } else { &m.inputs }, &asked());
+        let explain_export =
+            |m: &ZooModel| explained(m, if second { &m.alt } else { &m.inputs }, &with_experts());
         let expected = explain_export(&models[0]);
         for m in &models[1..] {
-            let got = explain_export(m);
+            let actual = explain_export(m);
             let gap = worst_element(
-                &got.supporting.relevance["input_ids"],
+                &actual.supporting.relevance["input_ids"],
                 &expected.supporting.relevance["input_ids"],
             );
             assert!(gap <= 1e-4, "{}: relevance of the tokens differs by {gap:e}", m.name);
-            let (layers, first_layers) = (got.experts.unwrap(), expected.experts.as_ref().unwrap());
+            let (layers, first_layers) = (actual.experts.unwrap(), expected.experts.as_ref().unwrap());
             assert_eq!(layers.len(), first_layers.len(), "{}", m.name);
             for (a, b) in layers.iter().zip(first_layers) {
                 assert_eq!(a.name, b.name, "{}", m.name);
@@ -91,7 +92,7 @@ fn dense_and_sparse_exports_of_the_same_weights_agree() {
     let inputs = npz(&folder.join("input.npz"));
     for rules in ["dlb", "attnlrp"] {
         let explain_file =
-            |file: &str| explain(&cpu(program(&folder.join(file), rules), 2), &inputs, &asked());
+            |file: &str| explain(&cpu(program(&folder.join(file), rules), 2), &inputs, &with_experts());
         let [sparse, dense] = ["model.onnx", "dense.onnx"].map(explain_file);
         let gap =
             worst_element(&dense.supporting.relevance["tokens"], &sparse.supporting.relevance["tokens"]);
@@ -116,10 +117,12 @@ fn every_composite_equals_the_reference() {
         for rules in one_run() {
             let program = program(&folder.join(file), rules);
             let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
-            let got = explain(&cpu(program.clone(), 2), &inputs, &asked());
-            let expected = explain(&reference(program), &inputs, &asked());
-            let gap =
-                worst_element(&got.supporting.relevance["tokens"], &expected.supporting.relevance["tokens"]);
+            let actual = explain(&cpu(program.clone(), 2), &inputs, &with_experts());
+            let expected = explain(&reference(program), &inputs, &with_experts());
+            let gap = worst_element(
+                &actual.supporting.relevance["tokens"],
+                &expected.supporting.relevance["tokens"],
+            );
             assert!(gap <= 1e-4, "{file} {rules}: relevance differs by {gap:e}");
         }
     }
@@ -140,12 +143,12 @@ fn a_session_that_saw_other_routings_gives_the_same_bits() {
             .map(|i| values[(i + 16 * round) % values.len()] * (1.0 + round as f32 * ((i % 3) as f32 - 1.0)))
             .collect();
         let inputs = [("tokens".to_string(), Tensor::from_f32(tokens.dims(), &other))].into();
-        let alone = explain(&cpu(program.clone(), 1), &inputs, &request);
+        let separate = explain(&cpu(program.clone(), 1), &inputs, &request);
         let among = explain(&session, &inputs, &request);
         let again = explain(&session, &inputs, &request);
-        assert_eq!(among.supporting.relevance, alone.supporting.relevance, "round {round}");
-        assert_eq!(again.supporting.relevance, alone.supporting.relevance, "round {round}, again");
-        assert_eq!(among.experts, alone.experts, "round {round}");
+        assert_eq!(among.supporting.relevance, separate.supporting.relevance, "round {round}");
+        assert_eq!(again.supporting.relevance, separate.supporting.relevance, "round {round}, again");
+        assert_eq!(among.experts, separate.experts, "round {round}");
         let expected = explain(&reference(program.clone()), &inputs, &request);
         let gap =
             worst_element(&among.supporting.relevance["tokens"], &expected.supporting.relevance["tokens"]);
@@ -189,10 +192,10 @@ fn experts_without_tokens_and_batches_of_tokens() {
     // A token alone chooses as it does among others, and is explained the same.
     for row in 0..6 {
         let single = [("tokens".to_string(), pick(&inputs["tokens"], row))].into();
-        let alone = explain(&session, &single, &request);
+        let separate = explain(&session, &single, &request);
         let gap = relative_l1(
             &pick(&all.supporting.relevance["tokens"], row),
-            &alone.supporting.relevance["tokens"],
+            &separate.supporting.relevance["tokens"],
         );
         assert!(gap <= 1e-5, "token {row}: {gap:e}");
     }
@@ -286,12 +289,14 @@ fn several_targets_equal_as_many_runs() {
         let targets = [Target::Index(0), Target::Index(2), Target::Rank(0)];
         let request = Request::new().experts().ledger();
         let together = session.explain_targets(&inputs, &targets, &request).unwrap();
-        for (target, got) in targets.iter().zip(together) {
-            let alone = explain(&session, &inputs, &request.clone().target(*target));
-            let gap =
-                worst_element(&got.supporting.relevance["tokens"], &alone.supporting.relevance["tokens"]);
+        for (target, actual) in targets.iter().zip(together) {
+            let separate = explain(&session, &inputs, &request.clone().target(*target));
+            let gap = worst_element(
+                &actual.supporting.relevance["tokens"],
+                &separate.supporting.relevance["tokens"],
+            );
             assert!(gap <= 1e-6, "{target:?}: {gap:e}");
-            for (a, b) in got.experts.unwrap().iter().zip(alone.experts.unwrap()) {
+            for (a, b) in actual.experts.unwrap().iter().zip(separate.experts.unwrap()) {
                 for (a, b) in a.experts.iter().zip(b.experts) {
                     assert!(a.tokens == b.tokens && (a.relevance - b.relevance).abs() < 1e-3, "{a:?}, {b:?}");
                 }

@@ -4,7 +4,7 @@ use crate::common::*;
 use dlbc_compiler::{Options, compile};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Request, Start, Target, Tensors};
+use dlbc_runtime::{Request, SeedValue, Target, Tensors};
 
 /// The models on which the closed forms of version 2 and the seed system agree.
 const PARITY: &[&str] = &[
@@ -38,10 +38,10 @@ fn dlb_v2_equals_the_recorded_relevance() {
             .iter()
             .filter_map(|(n, t)| Some((n.strip_prefix("in/")?.to_string(), t.clone())))
             .collect();
-        let got = explain(&cpu(program, 2), &inputs, &Request::new().target(Target::Argmax));
+        let actual = explain(&cpu(program, 2), &inputs, &Request::new().target(Target::Argmax));
         let mut compared = 0;
         for (input, expected) in golden.iter().filter_map(|(n, t)| Some((n.strip_prefix("input_rel/")?, t))) {
-            let gap = relative_l1(&got.supporting.relevance[input], expected);
+            let gap = relative_l1(&actual.supporting.relevance[input], expected);
             assert!(gap <= 1e-4, "{name}, input {input}: relative L1 {gap:e}");
             compared += 1;
         }
@@ -76,7 +76,7 @@ fn table(file: &str, output: &str, rules: &str) -> Program {
 /// Relevance of every row for one unit, starting from its value.
 fn scores(program: Program, rows: &Tensor, unit: usize) -> Tensor {
     let inputs = Tensors::from([("X".to_string(), rows.clone())]);
-    let request = Request::new().target(Target::Index(unit as i64)).start(Start::Value);
+    let request = Request::new().target(Target::Index(unit as i64)).seed_value(SeedValue::Value);
     explain(&cpu(program, 1), &inputs, &request).supporting.relevance["X"].clone()
 }
 

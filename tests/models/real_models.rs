@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::common::*;
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Position, Request, Start, Target, Tensors};
+use dlbc_runtime::{Position, Request, SeedValue, Target, Tensors};
 
 /// Checks outputs, explained classes and ledger of a model; returns the relevance of its inputs for further checks.
 fn check(name: &str, model: PathBuf, inputs: &Tensors, outputs: &Tensors) -> Tensors {
@@ -34,14 +34,15 @@ fn checked(name: &str, program: Program, inputs: &Tensors, outputs: &Tensors) ->
     {
         assert_eq!(*largest as usize, argmax(row), "{name}");
     }
-    let total: f64 = explanation.supporting.inputs.values().sum::<f64>() + explanation.supporting.absorbed;
+    let total: f64 =
+        explanation.supporting.input_sums.values().sum::<f64>() + explanation.supporting.absorbed;
     assert!(
-        (total - explanation.supporting.start).abs() <= 1e-4 * explanation.supporting.start,
+        (total - explanation.supporting.seed_sum).abs() <= 1e-4 * explanation.supporting.seed_sum,
         "{name}: {total} of {}",
-        explanation.supporting.start
+        explanation.supporting.seed_sum
     );
     for row in explanation.supporting.ledger.as_ref().unwrap() {
-        assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start, "{name}: {row:?}");
+        assert!(row.residual().abs() <= 1e-4 * explanation.supporting.seed_sum, "{name}: {row:?}");
     }
     for (input, value) in &inputs {
         let Some(r) = explanation.supporting.relevance.get(input) else { continue };
@@ -170,7 +171,7 @@ fn a_letter_of_a_captcha_lies_where_it_is_drawn() {
     let logits = outputs["logits"].to_f32();
     let session = cpu(program(&folder.join("model.onnx"), "epsilon-plus"), 2);
     for letter in letters {
-        // The step of 20 that says the letter loudest.
+        // The step, of 20, with the largest score of the letter.
         let class = letter["class"].as_u64().unwrap() as usize;
         let step = (0..20).max_by(|a, b| logits[a * 37 + class].total_cmp(&logits[b * 37 + class])).unwrap();
         let request = Request::new().positions_first().position(Position::At(step as i64));
@@ -196,7 +197,7 @@ fn a_letter_of_a_captcha_lies_where_it_is_drawn() {
 #[test]
 fn magika_reads_bytes() {
     let Some(relevance) = recorded("magika") else { return };
-    // The padding between the first and the last bytes says less than they do.
+    // The padding between the first and the last bytes has less relevance than they have.
     let r = relevance["bytes"].to_f64();
     let (text, padding): (f64, f64) = (r[..280].iter().sum(), r[300..1700].iter().sum());
     assert!(text / 280.0 > 5.0 * (padding / 1400.0).abs(), "{text} on the text, {padding} on the padding");
@@ -241,7 +242,7 @@ fn heard_step_by_step(name: &str, rate: i64) {
         );
         for row in explanation.supporting.ledger.as_ref().unwrap() {
             assert!(
-                row.residual().abs() <= 1e-4 * explanation.supporting.start,
+                row.residual().abs() <= 1e-4 * explanation.supporting.seed_sum,
                 "{name} step {step}: {row:?}"
             );
         }
@@ -260,13 +261,13 @@ fn silero_with_if_hears_step_by_step() {
 fn silero_of_two_rates_takes_the_branch_of_each() {
     heard_step_by_step("silero_rates", 16000);
     heard_step_by_step("silero_rates", 8000);
-    // Windows of 16 kHz that are said to be of 8 kHz: the branch for them does not fit.
+    // Windows of 16 kHz that are labelled as 8 kHz: the branch for them does not fit.
     let Some(folder) = cached("silero_rates") else { return };
     let program = program_of_shapes(&folder, "dlb", &[("input", &[1, 576]), ("state", &[2, 1, 128])]);
     let mut inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
     inputs.insert("sr".into(), Tensor::from_i64(&[], &[8000]));
     let refused = cpu(program, 1).explain(&inputs, &Request::default()).unwrap_err().to_string();
-    assert!(refused.contains("a branch that does not fit the shapes of the model's inputs"), "{refused}");
+    assert!(refused.contains("expected those that fit the branch"), "{refused}");
 }
 
 /// A cached model with fixed shapes of inputs.
@@ -432,9 +433,9 @@ fn every_composite_equals_the_reference_on_detectors_and_silero() {
         for rules in one_run() {
             let program = program_of_shapes(&folder, rules, shapes);
             let inputs = inputs_of(&program, &inputs);
-            let start = if rules == "grad-x-input" { Start::Value } else { Start::One };
+            let start = if rules == "grad-x-input" { SeedValue::Value } else { SeedValue::One };
             let position = Position::At(position);
-            let request = Request::new().target(target).position(position).start(start).ledger();
+            let request = Request::new().target(target).position(position).seed_value(start).ledger();
             let reference_result = explain(&reference(program.clone()), &inputs, &request);
             let actual = explain(&cpu(program, 2), &inputs, &request);
             for (input, reference_result) in &reference_result.supporting.relevance {
@@ -445,7 +446,7 @@ fn every_composite_equals_the_reference_on_detectors_and_silero() {
                 // Signed shares may be many times what arrives: a row is measured by what it moves.
                 for row in e.supporting.ledger.as_ref().unwrap() {
                     let moved = row.received.abs().max(row.passed.abs()).max(row.absorbed.abs());
-                    let open = row.residual().abs() / moved.max(e.supporting.start.abs());
+                    let open = row.residual().abs() / moved.max(e.supporting.seed_sum.abs());
                     assert!(open <= 1e-4, "{name} {rules} {device}: {row:?}");
                 }
             }

@@ -166,18 +166,18 @@ fn an_lstm_is_explained_step_by_step_backwards() {
             })
             .collect();
         for session in [reference(program.clone()), cpu(program.clone(), 2)] {
-            let got = explain(&session, &inputs, &request(unit as i64));
-            let actual = got.supporting.relevance["x"].to_f64();
-            for (i, r) in actual.iter().enumerate() {
+            let actual = explain(&session, &inputs, &request(unit as i64));
+            let relevance = actual.supporting.relevance["x"].to_f64();
+            for (i, r) in relevance.iter().enumerate() {
                 let (t, b, k) = (i / (B * F), i / F % B, i % F);
                 let reference_value = expected[b][t][k];
                 assert!(
                     (r - reference_value).abs() < 1e-4,
-                    "{} x[{t},{b},{k}]: {r}, {reference_value} expected",
+                    "{} x[{t},{b},{k}]: expected {reference_value}, found {r}",
                     session.backend_name()
                 );
             }
-            for row in got.supporting.ledger.unwrap() {
+            for row in actual.supporting.ledger.unwrap() {
                 assert!(row.residual().abs() < 1e-4, "{row:?}");
             }
         }
@@ -202,8 +202,8 @@ fn batch_first_is_the_same_layer() {
         let (first, second) =
             (first.supporting.relevance["x"].to_f64(), second.supporting.relevance["x"].to_f64());
         for (i, r) in second.iter().enumerate() {
-            let wanted = first[at(i / F % T, i / (T * F), i % F)];
-            assert!((r - wanted).abs() < 1e-5, "{op}: {r}, {wanted} expected");
+            let expected = first[at(i / F % T, i / (T * F), i % F)];
+            assert!((r - expected).abs() < 1e-5, "{op}: expected {expected}, found {r}");
         }
     }
 }
@@ -232,17 +232,17 @@ fn a_plan_does_not_grow_with_the_sequence() {
     let session = cpu(any, 2);
     for time in [5, 500] {
         let inputs = Tensors::from([("x".to_string(), Tensor::from_f32(&[time, 1, F], &x[..time * F]))]);
-        let got = explain(&session, &inputs, &request(0));
-        let sum: f64 = got.supporting.inputs.values().sum();
+        let actual = explain(&session, &inputs, &request(0));
+        let sum: f64 = actual.supporting.input_sums.values().sum();
         assert!(
-            (got.supporting.start - sum - got.supporting.absorbed).abs() < 1e-3,
+            (actual.supporting.seed_sum - sum - actual.supporting.absorbed).abs() < 1e-3,
             "{} {sum} {}",
-            got.supporting.start,
-            got.supporting.absorbed
+            actual.supporting.seed_sum,
+            actual.supporting.absorbed
         );
         if time == 500 {
             let fixed = explain(&cpu(long.clone(), 2), &inputs, &request(0));
-            assert_eq!(fixed.supporting.relevance, got.supporting.relevance);
+            assert_eq!(fixed.supporting.relevance, actual.supporting.relevance);
         }
     }
 }
@@ -269,6 +269,6 @@ fn operands_that_do_not_fit_are_refused() {
         (good, vec![hidden(2), attr_int("linear_before_reset", 1)], "linear_before_reset"),
     ] {
         let error = refused(weights, attributes);
-        assert!(error.contains(part) && error.contains("layer"), "{part:?} expected in {error}");
+        assert!(error.contains(part) && error.contains("layer"), "expected {part:?} in {error}");
     }
 }

@@ -6,11 +6,11 @@ use crate::common::*;
 use dlbc_compiler::{Mode, Options, compile};
 use dlbc_ops::program::Program;
 use dlbc_runtime::{
-    BoxLayout, BoxTarget, Detections, Detector, Explanation, Pixels, Position, Region, Request, Session,
-    Start, Target, Task, Tensor, Tensors, WhichBox,
+    BoxLayout, BoxSelector, BoxTarget, Detections, Detector, Explanation, Pixels, Position, Region, Request,
+    SeedValue, Session, Target, Task, Tensor, Tensors,
 };
 
-const BEST: WhichBox = WhichBox::Rank(0);
+const BEST: BoxSelector = BoxSelector::Rank(0);
 
 fn program_of(model: &Path, output: &str, rules: &str, mode: Mode) -> Program {
     let read = dlbc_proto::read_model(model, &Default::default()).unwrap();
@@ -90,9 +90,9 @@ fn detectors() -> Vec<Known> {
     known
 }
 
-fn of_box(known: &Known, which: WhichBox, class: Option<i64>, coordinate: Option<usize>) -> Request {
+fn of_box(known: &Known, selector: BoxSelector, class: Option<i64>, coordinate: Option<usize>) -> Request {
     Request::new()
-        .target(Target::Box(BoxTarget { which, class, coordinate }))
+        .target(Target::Box(BoxTarget { selector, class, coordinate }))
         .task(Task::Detection)
         .detector(known.detector.clone())
         .ledger()
@@ -113,7 +113,7 @@ fn unit(layout: BoxLayout, number: usize, class: i64, coordinate: Option<usize>)
 }
 
 fn same(a: &Explanation, b: &Explanation, title: &str) {
-    assert_eq!(a.supporting.start, b.supporting.start, "{title}");
+    assert_eq!(a.supporting.seed_sum, b.supporting.seed_sum, "{title}");
     assert_eq!(a.seed, b.seed, "{title}");
     assert_eq!(a.supporting.relevance, b.supporting.relevance, "{title}");
     assert_eq!(a.opposing, b.opposing, "{title}");
@@ -121,7 +121,7 @@ fn same(a: &Explanation, b: &Explanation, title: &str) {
 
 fn closes(explanation: &Explanation, title: &str) {
     for row in explanation.supporting.ledger.as_ref().unwrap() {
-        assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start.abs(), "{title}: {row:?}");
+        assert!(row.residual().abs() <= 1e-4 * explanation.supporting.seed_sum.abs(), "{title}: {row:?}");
     }
 }
 
@@ -143,22 +143,22 @@ fn a_box_is_explained_as_the_unit_that_it_is() {
                 assert_eq!(best.boxes.len(), all.rows(), "{title}");
                 for (row, target_box) in best.boxes.iter().enumerate() {
                     assert!(all.boxes(row).all(|b| b.score <= target_box.score), "{title}");
-                    assert_eq!(Some(*target_box), all.boxes(row).nth(target_box.number), "{title}");
+                    assert_eq!(Some(*target_box), all.boxes(row).nth(target_box.index), "{title}");
                 }
-                let numbered = WhichBox::Number(detected.number);
+                let numbered = BoxSelector::Index(detected.index);
                 let by_number = of_box(&known, numbered, Some(detected.class), coordinate);
                 let by_number = explain(&session, &inputs, &by_number);
                 if best.boxes.len() == 1 {
                     same(&best, &by_number, &title);
                 }
                 let as_unit =
-                    unit(known.detector.layout.unwrap(), detected.number, detected.class, coordinate);
+                    unit(known.detector.layout.unwrap(), detected.index, detected.class, coordinate);
                 if let Some(as_unit) = as_unit {
                     same(&by_number, &explain(&session, &inputs, &as_unit), &title);
                     compared += 1;
                 } else {
                     let seed = best.seed.to_f32();
-                    let at = detected.number * 4 + coordinate.unwrap();
+                    let at = detected.index * 4 + coordinate.unwrap();
                     assert!(seed.iter().enumerate().all(|(i, v)| (*v != 0.0) == (i == at)), "{title}");
                 }
                 assert!(
@@ -177,23 +177,29 @@ fn boxes_together_are_boxes_alone_and_the_reference_agrees() {
         let program = program_of(&known.model, &known.detector.scores, "dlb", Mode::Default);
         let (session, float64) = (cpu(program.clone(), 2), reference(program));
         let inputs = inputs_of(session.program(), &known.inputs[0]);
-        let requests: Vec<Request> = [BEST, WhichBox::Rank(1), WhichBox::Number(3)]
-            .map(|which| of_box(&known, which, None, None))
+        let requests: Vec<Request> = [BEST, BoxSelector::Rank(1), BoxSelector::Index(3)]
+            .map(|selector| of_box(&known, selector, None, None))
             .into();
         let targets: Vec<Target> = requests.iter().map(|r| r.target).collect();
         let together = session.explain_targets(&inputs, &targets, &requests[0]).unwrap();
         for (explanation, request) in together.iter().zip(&requests) {
             let title = format!("{} {:?}", known.name, request.target);
-            let alone = explain(&session, &inputs, request);
+            let separate = explain(&session, &inputs, request);
             let exact = explain(&float64, &inputs, request);
-            assert_eq!((&explanation.boxes, &explanation.targets), (&alone.boxes, &alone.targets), "{title}");
+            assert_eq!(
+                (&explanation.boxes, &explanation.targets),
+                (&separate.boxes, &separate.targets),
+                "{title}"
+            );
             for (name, expected) in &exact.supporting.relevance {
                 assert!(
-                    relative_l1(&explanation.supporting.relevance[name], &alone.supporting.relevance[name])
-                        < 1e-6,
+                    relative_l1(
+                        &explanation.supporting.relevance[name],
+                        &separate.supporting.relevance[name]
+                    ) < 1e-6,
                     "{title}"
                 );
-                assert!(relative_l1(&alone.supporting.relevance[name], expected) < 1e-4, "{title}");
+                assert!(relative_l1(&separate.supporting.relevance[name], expected) < 1e-4, "{title}");
             }
         }
         assert!(together[0].boxes[0].score >= together[1].boxes[0].score, "{}", known.name);
@@ -213,13 +219,13 @@ fn what_opposes_a_box_is_its_other_classes() {
         }
         // A box with scores alone has no other classes: it is opposed by what lowers its score.
         if known.detector.layout == Some(BoxLayout::List) {
-            assert!((opposing.start - 50.0).abs() < 1e-2, "{}: {}", known.name, opposing.start);
+            assert!((opposing.seed_sum - 50.0).abs() < 1e-2, "{}: {}", known.name, opposing.seed_sum);
         } else if known.detector.layout == Some(BoxLayout::Detr) {
             let as_unit =
-                unit(BoxLayout::Detr, explanation.boxes[0].number, explanation.boxes[0].class, None).unwrap();
+                unit(BoxLayout::Detr, explanation.boxes[0].index, explanation.boxes[0].class, None).unwrap();
             same(&explanation, &explain(&session, &inputs, &as_unit), &known.name);
         } else {
-            assert!(opposing.start > 0.0, "{}: {}", known.name, opposing.start);
+            assert!(opposing.seed_sum > 0.0, "{}: {}", known.name, opposing.seed_sum);
         }
     }
 }
@@ -237,7 +243,7 @@ fn segmenters() -> Vec<(String, PathBuf, &'static str, Vec<Tensors>)> {
 
 fn of_pixels(pixels: Pixels) -> Request {
     let (target, task) = (Target::Pixels(pixels), Some(Task::Segmentation));
-    Request::new().target(target).task(task).start(Start::Value).ledger()
+    Request::new().target(target).task(task).seed_value(SeedValue::Value).ledger()
 }
 
 /// Returns the class with the largest score at each pixel.
@@ -339,14 +345,14 @@ fn rows_of_a_batch_are_explained_alone() {
         let batch = explain(&session, &inputs, &request);
         for row in 0..2 {
             let single: Tensors = inputs.iter().map(|(name, t)| (name.clone(), pick(t, row))).collect();
-            let alone = explain(&session, &single, &request);
-            assert_eq!(batch.targets[row], alone.targets[0], "{name}");
+            let separate = explain(&session, &single, &request);
+            assert_eq!(batch.targets[row], separate.targets[0], "{name}");
             assert_eq!(
-                batch.boxes.get(row).map(|b| b.number),
-                alone.boxes.first().map(|b| b.number),
+                batch.boxes.get(row).map(|b| b.index),
+                separate.boxes.first().map(|b| b.index),
                 "{name}"
             );
-            for (input, expected) in &alone.supporting.relevance {
+            for (input, expected) in &separate.supporting.relevance {
                 let gap = relative_l1(&pick(&batch.supporting.relevance[input], row), expected);
                 assert!(gap < 1e-5, "{name}: {gap}");
             }

@@ -85,21 +85,21 @@ fn padding_does_not_matter() {
         let (rows, length) = (inputs["attention_mask"].dims()[0], inputs["attention_mask"].dims()[1]);
         let real: Vec<usize> =
             (0..rows).map(|r| mask[r * length..][..length].iter().filter(|m| **m == 1).count()).collect();
-        assert!(real.iter().any(|n| *n < length), "{name}: a padded row is expected");
+        assert!(real.iter().any(|n| *n < length), "{name}: expected a padded row");
         for (row, real) in real.into_iter().enumerate() {
             let request = audited().position(Position::At(real as i64 - 1));
             let request = if CAUSAL.contains(name) { request } else { audited() };
             let padded = explain(&session, &inputs, &request).supporting.relevance;
             let short = inputs.iter().map(|(n, t)| (n.clone(), cut(&pick(t, row), real))).collect();
-            let alone = explain(&session, &short, &request).supporting.relevance;
+            let separate = explain(&session, &short, &request).supporting.relevance;
             let padded = pick(&padded["input_ids"], row).to_f64();
-            let expected = alone["input_ids"].to_f64();
+            let expected = separate["input_ids"].to_f64();
             let all: f64 = expected.iter().map(|v| v.abs()).sum();
             let gap: f64 = padded.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum();
             assert!(gap <= 1e-5 * all, "{name} row {row}: padding changes {gap:e} of {all}");
             assert!(
                 padded[real..].iter().all(|v| *v == 0.0),
-                "{name} row {row}: padding got {:?}",
+                "{name} row {row}: padding actual {:?}",
                 &padded[real..]
             );
         }
@@ -130,7 +130,7 @@ fn later_tokens_do_not_matter_to_a_causal_model() {
             for later in [&before[position + 1..], &after[position + 1..]] {
                 assert!(
                     later.iter().all(|v| *v == 0.0),
-                    "{name} position {position}: later tokens got {later:?}"
+                    "{name} position {position}: later tokens actual {later:?}"
                 );
             }
         }
@@ -145,7 +145,7 @@ fn permuted_rows_permute_relevance() {
     for name in SEQUENCE {
         let (session, inputs) = session_of(name);
         let count = inputs.values().next().unwrap().dims()[0];
-        assert!(count > 1, "{name}: a batch is expected");
+        assert!(count > 1, "{name}: expected a batch");
         let order: Vec<usize> = (0..count).rev().collect();
         let swapped: Tensors = inputs.iter().map(|(n, t)| (n.clone(), rows(t, &order))).collect();
         let straight = explain(&session, &inputs, &Request::default()).supporting.relevance;
@@ -165,15 +165,19 @@ fn trained_models_answer_as_recorded_and_close() {
         let program = program(&file(".onnx"), "dlb");
         let inputs = inputs_of(&program, &npz(&file(".in.npz")));
         let request = Request::new().ledger();
-        let got = explain(&cpu(program, 2), &inputs, &request);
-        for (output, wanted) in npz(&file(".out.npz")) {
-            let gap = relative_l1(&got.outputs[&output], &wanted);
+        let actual = explain(&cpu(program, 2), &inputs, &request);
+        for (output, expected) in npz(&file(".out.npz")) {
+            let gap = relative_l1(&actual.outputs[&output], &expected);
             assert!(gap <= 1e-4, "{name} output {output}: {gap:e}");
         }
-        let reached: f64 = got.supporting.inputs.values().sum();
-        assert!(reached > 0.5 * got.supporting.start, "{name}: {reached} of {}", got.supporting.start);
-        for row in got.supporting.ledger.as_ref().unwrap() {
-            assert!(row.residual().abs() <= 1e-4 * got.supporting.start, "{name}: {row:?}");
+        let reached: f64 = actual.supporting.input_sums.values().sum();
+        assert!(
+            reached > 0.5 * actual.supporting.seed_sum,
+            "{name}: {reached} of {}",
+            actual.supporting.seed_sum
+        );
+        for row in actual.supporting.ledger.as_ref().unwrap() {
+            assert!(row.residual().abs() <= 1e-4 * actual.supporting.seed_sum, "{name}: {row:?}");
         }
     }
 }

@@ -15,9 +15,9 @@ fn forward_equals_onnx_runtime() {
         let program = program(&m.model, "dlb");
         let inputs = inputs_of(&program, &npz(&m.inputs));
         let request = request(&program, Target::Argmax);
-        let got = explain(&cpu(program, 2), &inputs, &request);
+        let actual = explain(&cpu(program, 2), &inputs, &request);
         for (name, expected) in npz(&m.outputs) {
-            let gap = relative_l1(&got.outputs[&name], &expected);
+            let gap = relative_l1(&actual.outputs[&name], &expected);
             assert!(gap <= FORWARD, "{} output {name}: relative L1 {gap:e}", m.name);
         }
     }
@@ -33,9 +33,9 @@ fn forward_equals_onnx_runtime_on_the_second_input() {
         let program = program(&m.model, "dlb");
         let inputs = inputs_of(&program, &npz(&m.alt));
         let request = request(&program, Target::Argmax);
-        let got = explain(&cpu(program, 2), &inputs, &request);
+        let actual = explain(&cpu(program, 2), &inputs, &request);
         for (name, expected) in expected {
-            let gap = relative_l1(&got.outputs[&name], &expected);
+            let gap = relative_l1(&actual.outputs[&name], &expected);
             assert!(gap <= FORWARD, "{} output {name}: relative L1 {gap:e}", m.name);
         }
     }
@@ -52,18 +52,18 @@ fn relevance_equals_the_reference_and_the_ledger_closes() {
                 // The same units on both: a near tie may fall differently in float32 and float64.
                 let request = request(&program, Target::Index(0)).ledger();
                 let expected = explain(&reference(program.clone()), &inputs, &request);
-                let got = explain(&cpu(program, 2), &inputs, &request);
+                let actual = explain(&cpu(program, 2), &inputs, &request);
                 for (name, expected) in &expected.supporting.relevance {
-                    let gap = worst_element(&got.supporting.relevance[name], expected);
+                    let gap = worst_element(&actual.supporting.relevance[name], expected);
                     assert!(gap <= ELEMENT, "{} {rules} relevance of {name}: {gap:e} of the sum", m.name);
                 }
-                for (what, e) in [("cpu", &got), ("reference", &expected)] {
-                    let inputs: f64 = e.supporting.inputs.values().sum();
-                    let open = (e.supporting.start - inputs - e.supporting.absorbed).abs()
-                        / e.supporting.start.abs();
+                for (what, e) in [("cpu", &actual), ("reference", &expected)] {
+                    let inputs: f64 = e.supporting.input_sums.values().sum();
+                    let open = (e.supporting.seed_sum - inputs - e.supporting.absorbed).abs()
+                        / e.supporting.seed_sum.abs();
                     assert!(open <= LEDGER, "{} {rules} {what}: the ledger is open by {open:e}", m.name);
                     for row in e.supporting.ledger.as_ref().unwrap() {
-                        let open = row.residual().abs() / e.supporting.start.abs();
+                        let open = row.residual().abs() / e.supporting.seed_sum.abs();
                         assert!(open <= LEDGER, "{} {rules} {what}: row {row:?} is open by {open:e}", m.name);
                     }
                 }
@@ -110,8 +110,8 @@ fn a_batch_equals_its_single_runs() {
         }
         for row in 0..rows {
             let single = inputs.iter().map(|(n, t)| (n.clone(), pick(t, row))).collect();
-            let alone = explain(&session, &single, &request);
-            for (name, r) in &alone.supporting.relevance {
+            let separate = explain(&session, &single, &request);
+            for (name, r) in &separate.supporting.relevance {
                 let gap = relative_l1(&pick(&batch.supporting.relevance[name], row), r);
                 // A batch takes other matrix tiles: not the same bits.
                 assert!(gap <= 1e-6, "{} row {row} of {rows}, {name}: {gap:e}", m.name);

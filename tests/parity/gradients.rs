@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, Position, Request, Start, Target, Tensors};
+use dlbc_runtime::{Explanation, Position, Request, SeedValue, Target, Tensors};
 
 use crate::Row;
 use crate::common::*;
@@ -52,7 +52,7 @@ fn file(zoo: &Path, model: &str, suffix: &str) -> PathBuf {
 }
 
 /// Explains the recorded target.
-fn run(model: &Path, golden: &Tensors, rules: &str, start: Start) -> Explanation {
+fn run(model: &Path, golden: &Tensors, rules: &str, start: SeedValue) -> Explanation {
     let program = program(model, rules);
     let feed: Tensors = program
         .info
@@ -61,8 +61,13 @@ fn run(model: &Path, golden: &Tensors, rules: &str, start: Start) -> Explanation
         .filter_map(|i| Some((i.name.clone(), golden.get(&format!("in/{}", i.name))?.clone())))
         .collect();
     let (target, position) = target(golden);
-    let request =
-        Request::new().target(target).position(position).start(start).multiplier(1.0).keep_all().ledger();
+    let request = Request::new()
+        .target(target)
+        .position(position)
+        .seed_value(start)
+        .multiplier(1.0)
+        .keep_all()
+        .ledger();
     explain(&cpu(program, 2), &feed, &request)
 }
 
@@ -90,13 +95,13 @@ fn target(golden: &Tensors) -> (Target, Position) {
 fn recorded_tensor<'a>(
     relevance: &'a Tensors,
     what: &str,
-    wanted: &Tensor,
+    expected: &Tensor,
 ) -> Option<(&'a String, &'a Tensor)> {
     if what != "embedding" {
         return relevance.get_key_value(what);
     }
     let like = |(name, r): &(&String, &Tensor)| {
-        name.ends_with("Gather_output_0") && r.elems() == wanted.elems() && !name.contains("position")
+        name.ends_with("Gather_output_0") && r.elems() == expected.elems() && !name.contains("position")
     };
     let all = || relevance.iter().filter(like);
     all().find(|(n, _)| n.contains("word_embedding")).or_else(|| all().next())
@@ -111,11 +116,12 @@ fn row(
     model: &'static str,
     theirs: &'static str,
     ours: &'static str,
-    got: &Explanation,
+    actual: &Explanation,
     (input, bound): (f64, f64),
 ) -> Row {
-    let sum: f64 = got.supporting.inputs.values().sum();
-    let open = (got.supporting.start - sum - got.supporting.absorbed).abs() / got.supporting.start.abs();
+    let sum: f64 = actual.supporting.input_sums.values().sum();
+    let open = (actual.supporting.seed_sum - sum - actual.supporting.absorbed).abs()
+        / actual.supporting.seed_sum.abs();
     Row { system, model, theirs, ours, input, layers: (0, 0.0), open, bound }
 }
 
@@ -125,17 +131,24 @@ pub fn torch(zoo: &Path) -> Vec<Row> {
     for model in GRADIENTS {
         let golden = npz(&file(zoo, model, ".grad.npz"));
         for (ours, prefix, start) in
-            [("gradient", "grad/", Start::One), ("grad-x-input", "gxi/", Start::Value)]
+            [("gradient", "grad/", SeedValue::One), ("grad-x-input", "gxi/", SeedValue::Value)]
         {
-            let got = run(&file(zoo, model, ".onnx"), &golden, ours, start);
+            let actual = run(&file(zoo, model, ".onnx"), &golden, ours, start);
             let mut worst: f64 = 0.0;
-            for (name, wanted) in &golden {
+            for (name, expected) in &golden {
                 let Some(what) = name.strip_prefix(prefix) else { continue };
-                let (_, r) = recorded_tensor(&got.supporting.relevance, what, wanted)
+                let (_, r) = recorded_tensor(&actual.supporting.relevance, what, expected)
                     .unwrap_or_else(|| panic!("{model}: no {what}"));
-                worst = worst.max(gap(r, wanted));
+                worst = worst.max(gap(r, expected));
             }
-            rows.push(row("torch autograd", model, prefix.trim_end_matches('/'), ours, &got, (worst, 1e-4)));
+            rows.push(row(
+                "torch autograd",
+                model,
+                prefix.trim_end_matches('/'),
+                ours,
+                &actual,
+                (worst, 1e-4),
+            ));
         }
     }
     rows
@@ -146,15 +159,15 @@ pub fn lxt(zoo: &Path) -> Vec<Row> {
     let mut rows = vec![];
     for model in LXT {
         let golden = npz(&file(zoo, model, ".lxt.npz"));
-        let got = run(&file(zoo, model, ".onnx"), &golden, "attnlrp", Start::Value);
-        let wanted = &golden["attnlrp/embedding"];
-        let (_, r) = recorded_tensor(&got.supporting.relevance, "embedding", wanted).unwrap();
-        let tokens = gap(&got.supporting.relevance["input_ids"], &golden["attnlrp/token"]);
-        rows.push(row("LXT 2.1", model, "AttnLRP", "attnlrp", &got, (gap(r, wanted).max(tokens), 1e-3)));
+        let actual = run(&file(zoo, model, ".onnx"), &golden, "attnlrp", SeedValue::Value);
+        let expected = &golden["attnlrp/embedding"];
+        let (_, r) = recorded_tensor(&actual.supporting.relevance, "embedding", expected).unwrap();
+        let tokens = gap(&actual.supporting.relevance["input_ids"], &golden["attnlrp/token"]);
+        rows.push(row("LXT 2.1", model, "AttnLRP", "attnlrp", &actual, (gap(r, expected).max(tokens), 1e-3)));
     }
     let golden = npz(&file(zoo, "vit", ".lxt.npz"));
-    let got = run(&file(zoo, "vit", ".onnx"), &golden, "cp-lrp", Start::Value);
-    let gap = gap(&got.supporting.relevance["input"], &golden["attnlrp/input"]);
-    rows.push(row("LXT 2.1", "vit", "CP-LRP", "cp-lrp", &got, (gap, 1e-3)));
+    let actual = run(&file(zoo, "vit", ".onnx"), &golden, "cp-lrp", SeedValue::Value);
+    let gap = gap(&actual.supporting.relevance["input"], &golden["attnlrp/input"]);
+    rows.push(row("LXT 2.1", "vit", "CP-LRP", "cp-lrp", &actual, (gap, 1e-3)));
     rows
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Request, Start, Tensors};
+use dlbc_runtime::{Request, SeedValue, Tensors};
 
 use crate::Row;
 use crate::common::*;
@@ -89,25 +89,25 @@ pub fn compare(zoo: &Path) -> Vec<Row> {
         let file = |suffix: &str| zoo.join("golden_lrp").join(format!("{model}{suffix}"));
         let golden = npz(&file(".zennit.npz"));
         for (theirs, ours, changes) in COMPOSITES {
-            let Some(wanted) = golden.get(&format!("{theirs}/input")) else { continue };
+            let Some(expected) = golden.get(&format!("{theirs}/input")) else { continue };
             let bound = if *model == CANCELS.0 && CANCELS.1.contains(theirs) { CANCELS.2 } else { BOUND };
             let program = program_by(&file(".onnx"), &toml(ours, changes));
             let input = program.info.inputs[0].name.clone();
             let feed = Tensors::from([(input.clone(), golden[&format!("in/{input}")].clone())]);
-            let request = Request::new().start(Start::Value).ledger().keep_all();
-            let got = explain(&cpu(program, 2), &feed, &request);
-            let layers = layers(&golden, theirs, &got.supporting.relevance);
+            let request = Request::new().seed_value(SeedValue::Value).ledger().keep_all();
+            let actual = explain(&cpu(program, 2), &feed, &request);
+            let layers = layers(&golden, theirs, &actual.supporting.relevance);
             let worst = layers.iter().map(|(_, gap)| *gap).fold(0.0, f64::max);
-            let sum: f64 = got.supporting.inputs.values().sum();
+            let sum: f64 = actual.supporting.input_sums.values().sum();
             rows.push(Row {
                 system: "zennit 0.5.1",
                 model,
                 theirs,
                 ours,
-                input: relative_l1(&got.supporting.relevance[&input], wanted),
+                input: relative_l1(&actual.supporting.relevance[&input], expected),
                 layers: (layers.len(), worst),
-                open: (got.supporting.start - sum - got.supporting.absorbed).abs()
-                    / got.supporting.start.abs(),
+                open: (actual.supporting.seed_sum - sum - actual.supporting.absorbed).abs()
+                    / actual.supporting.seed_sum.abs(),
                 bound,
             });
         }

@@ -62,7 +62,7 @@ pub(crate) use contract::{Lowered, OnnxLowering, Operands};
 
 impl OnnxLowering for Prim {
     fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
-        lowering(self).ok_or("it is not a computation")?.lower(builder, operands)
+        lowering(self).ok_or("expected a computation, found an input or a constant")?.lower(builder, operands)
     }
 
     fn transforms(&self) -> Vec<Transform> {

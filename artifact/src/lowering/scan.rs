@@ -14,7 +14,7 @@ impl OnnxLowering for Scan {
     fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
         let x = operands.names;
         let step = self.body.graph();
-        let result = self.body.result().ok_or("a step without a result")?;
+        let result = self.body.result().ok_or("expected a step with a result")?;
         let scan_inputs = 1 + self.sequences;
         let mut names: HashMap<Value, String> = HashMap::new();
         let mut inputs = vec![];

@@ -26,7 +26,7 @@ pub(super) fn without_ceil(w: &Window) -> Window {
     floored
 }
 
-/// True if the pools of ONNX Runtime take these pads: smaller than the kernel, and without dilation.
+/// Returns whether the pools of ONNX Runtime take these pads: smaller than the kernel, and without dilation.
 pub(super) fn pads_fit(w: &Window) -> bool {
     let fits = |pads: &[usize]| pads.iter().zip(&w.kernel).all(|(pad, k)| pad < k);
     let is_unpadded = w.before.iter().chain(&w.after).all(|pad| *pad == 0);
@@ -48,7 +48,7 @@ pub(super) fn padded(builder: &mut OnnxBuilder, w: &Window, x: &str, dtype: DTyp
 /// For a window without spatial axis.
 pub(super) fn pool(w: &Window) -> Result<Vec<AttributeProto>, String> {
     if w.rank() == 0 {
-        return Err("its window has no spatial axis".into());
+        return Err("expected a window with a spatial axis, found none".into());
     }
     Ok(vec![sizes("kernel_shape", &w.kernel), sizes("strides", &w.strides), pads(&w.before, &w.after)])
 }
@@ -71,7 +71,7 @@ pub(super) fn single(w: &Window) -> ConvGeometry {
 pub(super) fn attributes(geometry: &ConvGeometry) -> Result<Vec<AttributeProto>, String> {
     let w = &geometry.window;
     if w.rank() == 0 {
-        return Err("its window has no spatial axis".into());
+        return Err("expected a window with a spatial axis, found none".into());
     }
     Ok(vec![
         sizes("kernel_shape", &w.kernel),

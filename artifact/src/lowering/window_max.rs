@@ -40,9 +40,9 @@ impl OnnxLowering for WindowMaxShare {
         let (x, ty) = (operands.names, &operands.types[0]);
         let w = without_ceil(&self.window);
         let taps = w.kernel.iter().try_fold(1usize, |n, k| n.checked_mul(*k)).filter(|n| *n <= MAX_TAPS);
-        let taps = taps.ok_or_else(|| format!("its window has more than {MAX_TAPS} elements"))?;
+        let taps = taps.ok_or_else(|| format!("window has too many elements: the limit is {MAX_TAPS}"))?;
         if ty.dtype != DType::F32 {
-            return Err(format!("relevance of windows of {}", ty.dtype));
+            return Err(format!("expected windows of f32, found {}", ty.dtype));
         }
         let [x, y, r] = [x[0], x[1], x[2]].map(|v| flatten_channels(builder, v, ty.rank()));
         // NaN equals nothing, so pads get no share.

@@ -47,7 +47,7 @@ fn main_vector(builder: &mut OnnxBuilder, dims: &[Dim]) -> Result<String, String
                 let mut writer = ExpressionWriter { builder, missing: None };
                 let part = dim.fold(&mut writer);
                 if let Some(symbol) = writer.missing {
-                    return Err(format!("dimension `{symbol}` is not that of an input"));
+                    return Err(format!("expected a dimension of an input, found `{symbol}`"));
                 }
                 parts.push(part);
             }

@@ -29,7 +29,7 @@ pub(crate) struct MainGraph {
 }
 
 impl MainGraph {
-    /// True if one of these operands is a data-dependent dimension, or depends on one.
+    /// Returns whether one of these operands is a data-dependent dimension, or depends on one.
     pub fn is_data_dependent(&self, inputs: &[&str]) -> bool {
         inputs.iter().any(|i| self.data_dependent.contains(*i) || self.is_symbol_value(i))
     }

@@ -8,10 +8,13 @@ const MAX_THREADS: u64 = 1 << 32;
 /// Returns why a grid cannot be launched with so many threads a block, if it cannot.
 pub(super) fn unlaunchable(grid: [u32; 3], threads: u32) -> Option<String> {
     if grid[1].max(grid[2]) > MAX_BLOCKS {
-        return Some(format!("{grid:?} blocks, up to {MAX_BLOCKS} along the second and third axis"));
+        return Some(format!(
+            "expected at most {MAX_BLOCKS} blocks along the second and third axis, found {grid:?}"
+        ));
     }
     let along_x = u64::from(grid[0]) * u64::from(threads);
-    (along_x > MAX_THREADS).then(|| format!("{along_x} threads along the first axis, up to {MAX_THREADS}"))
+    (along_x > MAX_THREADS)
+        .then(|| format!("expected at most {MAX_THREADS} threads along the first axis, found {along_x}"))
 }
 
 #[cfg(test)]

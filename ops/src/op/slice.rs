@@ -170,7 +170,7 @@ fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Err(OpError::invalid(
             "sum of split",
             format!("{dim} rows, which a run decides"),
-            format!("{total}: the exporter fixed the number of the traced input"),
+            format!("{total}: the exporter froze what the traced input had"),
         ));
     }
     if (!data_dependent && total != dim) || sizes.iter().any(|s| s.as_known().is_some_and(|s| s < 0)) {

@@ -6,7 +6,7 @@ mod read;
 mod tests;
 
 use crate::error::RuntimeError;
-use crate::request::{BoxLayout, BoxTarget, WhichBox};
+use crate::request::{BoxLayout, BoxSelector, BoxTarget};
 use crate::seed::Group;
 
 /// Intersection over union above which two boxes show the same object.
@@ -16,7 +16,7 @@ pub const SAME_OBJECT: f64 = 0.5;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detected {
     /// Index of the box in its row, from 0.
-    pub number: usize,
+    pub index: usize,
     /// Index of the class, or the label of the box.
     pub class: i64,
     /// Score of the class; the product of both scores for a layout that also scores the box.
@@ -79,7 +79,7 @@ impl Detections {
 
     /// Iterates over the boxes of a row, each with its best class; over none for a row that is out of range.
     pub fn boxes(&self, row: usize) -> impl Iterator<Item = Detected> + '_ {
-        (0..if row < self.rows { self.count } else { 0 }).map(move |number| self.best(row, number))
+        (0..if row < self.rows { self.count } else { 0 }).map(move |index| self.best(row, index))
     }
 
     /// Returns the box and class that a target selects in a row.
@@ -93,12 +93,12 @@ impl Detections {
             Some(_) => Ok(class),
         });
         let class = class.transpose()?;
-        let number = match target.which {
-            WhichBox::Number(number) if number < self.count => number,
-            WhichBox::Number(number) => {
-                return Err(RuntimeError::BoxOutOfRange { number, count: self.count, output, shape });
+        let index = match target.selector {
+            BoxSelector::Index(index) if index < self.count => index,
+            BoxSelector::Index(index) => {
+                return Err(RuntimeError::BoxOutOfRange { index, count: self.count, output, shape });
             }
-            WhichBox::Rank(rank) => {
+            BoxSelector::Rank(rank) => {
                 let mut all: Vec<Detected> = match class {
                     None => self.boxes(row).collect(),
                     Some(class) => (0..self.count).filter_map(|n| self.of_class(row, n, class)).collect(),
@@ -107,11 +107,11 @@ impl Detections {
                 return self.suppressed(all).nth(rank).ok_or_else(|| self.too_few_boxes(row, rank, class));
             }
         };
-        let Some(class) = class else { return Ok(self.best(row, number)) };
-        self.of_class(row, number, class).ok_or_else(|| {
-            let label = self.best(row, number).class;
+        let Some(class) = class else { return Ok(self.best(row, index)) };
+        self.of_class(row, index, class).ok_or_else(|| {
+            let label = self.best(row, index).class;
             let output = self.labels_output.clone();
-            RuntimeError::LabelMismatch { number, label, class, output, shape }
+            RuntimeError::LabelMismatch { index, label, class, output, shape }
         })
     }
 
@@ -154,34 +154,34 @@ impl Detections {
     }
 
     /// Returns a box with a class; `None` if its label is another one.
-    fn of_class(&self, row: usize, number: usize, class: i64) -> Option<Detected> {
-        let at = row * self.count + number;
+    fn of_class(&self, row: usize, index: usize, class: i64) -> Option<Detected> {
+        let at = row * self.count + index;
         let score = match &self.labels {
             Some(labels) if labels[at] != class => return None,
             Some(_) => self.scores[at],
             None => *self.scores.get(at * self.classes + usize::try_from(class).ok()?)?,
         };
-        Some(Detected { number, class, score, coordinates: self.coordinates[at] })
+        Some(Detected { index, class, score, coordinates: self.coordinates[at] })
     }
 
     /// Returns a box with the class of its largest score.
-    fn best(&self, row: usize, number: usize) -> Detected {
-        let at = row * self.count + number;
+    fn best(&self, row: usize, index: usize) -> Detected {
+        let at = row * self.count + index;
         let scores = &self.scores[at * self.classes..(at + 1) * self.classes];
         let scores = if self.no_object { &scores[..scores.len() - 1] } else { scores };
         let largest = (0..scores.len())
             .fold(0, |best, i| if sort_key(scores[i]) > sort_key(scores[best]) { i } else { best });
         let class = self.labels.as_ref().map_or(largest as i64, |labels| labels[at]);
-        Detected { number, class, score: scores[largest], coordinates: self.coordinates[at] }
+        Detected { index, class, score: scores[largest], coordinates: self.coordinates[at] }
     }
 
     /// Returns the flat index of a value of a box in a single output: coordinates, then scores or label.
-    fn element(&self, row: usize, number: usize, slot: usize) -> usize {
+    fn element(&self, row: usize, index: usize, slot: usize) -> usize {
         match self.layout {
-            BoxLayout::Yolo => (row * (4 + self.classes) + slot) * self.count + number,
-            BoxLayout::YoloV5 => (row * self.count + number) * (5 + self.classes) + slot,
-            BoxLayout::EndToEnd => (row * self.count + number) * 6 + slot,
-            _ => (row * self.count + number) * (4 + self.classes) + slot,
+            BoxLayout::Yolo => (row * (4 + self.classes) + slot) * self.count + index,
+            BoxLayout::YoloV5 => (row * self.count + index) * (5 + self.classes) + slot,
+            BoxLayout::EndToEnd => (row * self.count + index) * 6 + slot,
+            _ => (row * self.count + index) * (4 + self.classes) + slot,
         }
     }
 
@@ -191,22 +191,22 @@ impl Detections {
     }
 
     /// Returns the coordinates of a box as units of the output that holds them.
-    pub(crate) fn coordinates_of(&self, row: usize, number: usize) -> Group {
+    pub(crate) fn coordinates_of(&self, row: usize, index: usize) -> Group {
         let first = match self.layout {
-            BoxLayout::Detr | BoxLayout::List => (row * self.count + number) * 4,
+            BoxLayout::Detr | BoxLayout::List => (row * self.count + index) * 4,
             BoxLayout::Yolo | BoxLayout::YoloRows | BoxLayout::YoloV5 | BoxLayout::EndToEnd => {
-                self.element(row, number, 0)
+                self.element(row, index, 0)
             }
         };
         Group { first, stride: self.stride(), count: 4 }
     }
 
     /// Returns the scores of a box as units of the output that holds them.
-    pub(crate) fn scores_of(&self, row: usize, number: usize) -> Group {
+    pub(crate) fn scores_of(&self, row: usize, index: usize) -> Group {
         let first = match self.layout {
-            BoxLayout::Detr | BoxLayout::List => (row * self.count + number) * self.classes,
-            BoxLayout::YoloV5 => self.element(row, number, 5),
-            BoxLayout::Yolo | BoxLayout::YoloRows | BoxLayout::EndToEnd => self.element(row, number, 4),
+            BoxLayout::Detr | BoxLayout::List => (row * self.count + index) * self.classes,
+            BoxLayout::YoloV5 => self.element(row, index, 5),
+            BoxLayout::Yolo | BoxLayout::YoloRows | BoxLayout::EndToEnd => self.element(row, index, 4),
         };
         Group { first, stride: self.stride(), count: self.classes }
     }

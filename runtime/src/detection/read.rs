@@ -72,8 +72,8 @@ impl Detections {
         (self.rows, self.count) = (rows, count);
         self.classes = if self.layout == BoxLayout::EndToEnd { 1 } else { width - first_score };
         let values = output.to_f64();
-        let at = |row, number, slot| values[self.element(row, number, slot)];
-        let boxes = || (0..rows).flat_map(|row| (0..count).map(move |number| (row, number)));
+        let at = |row, index, slot| values[self.element(row, index, slot)];
+        let boxes = || (0..rows).flat_map(|row| (0..count).map(move |index| (row, index)));
         let coordinates = boxes().map(|(r, n)| std::array::from_fn(|c| at(r, n, c))).collect();
         let scores = boxes().flat_map(|(r, n)| {
             let box_score = if self.layout == BoxLayout::YoloV5 { at(r, n, 4) } else { 1.0 };

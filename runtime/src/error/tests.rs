@@ -67,7 +67,7 @@ fn input_errors() -> Vec<RuntimeError> {
         RuntimeError::Backend(BackendError::MissingInput("pixels".into())),
         RuntimeError::Load {
             path: "digits.dlbc.onnx".into(),
-            source: ArtifactError::Damaged("the program has no seed".into()),
+            source: ArtifactError::Damaged("expected a program with a seed, found none".into()),
         },
         RuntimeError::NotCompiled("digits.onnx".into()),
         RuntimeError::UnknownInput {
@@ -119,7 +119,7 @@ fn target_errors() -> Vec<RuntimeError> {
             counts: "class 0 wins 60, class 1 wins 4".into(),
         },
         RuntimeError::EmptyRegion { output: mask(), shape: mask_shape(), height: 8, width: 8 },
-        RuntimeError::BoxOutOfRange { number: 9, count: 8, output: scores(), shape: scores_shape() },
+        RuntimeError::BoxOutOfRange { index: 9, count: 8, output: scores(), shape: scores_shape() },
         RuntimeError::TooFewBoxes {
             requested: "2 boxes of class 4".into(),
             row: 0,
@@ -128,7 +128,7 @@ fn target_errors() -> Vec<RuntimeError> {
             actual: ", found classes 1, 3".into(),
         },
         RuntimeError::LabelMismatch {
-            number: 3,
+            index: 3,
             label: 1,
             class: 4,
             output: "labels".into(),
@@ -201,7 +201,7 @@ fn lists_and_ranges_read_well() {
         RuntimeError::UnknownOutput { name: "logit".into(), known: names },
         RuntimeError::Targets(vec![]),
         RuntimeError::Target { target: 0, units: 0, output: "logits".into(), shape: vec![1, 0] },
-        RuntimeError::BoxOutOfRange { number: 0, count: 0, output: "scores".into(), shape: vec![1, 0] },
+        RuntimeError::BoxOutOfRange { index: 0, count: 0, output: "scores".into(), shape: vec![1, 0] },
         RuntimeError::NotMultiple { input: "pixels".into(), axis: 2, actual: 20, factor: 32 },
         RuntimeError::DependentDimension {
             input: "pixels".into(),

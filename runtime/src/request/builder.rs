@@ -2,7 +2,7 @@
 
 use dlbc_backend::{CancelToken, Tensors};
 
-use super::{Detector, Position, Request, Start, Target, Task};
+use super::{Detector, Position, Request, SeedValue, Target, Task};
 
 impl Request {
     /// Returns the default request.
@@ -16,8 +16,8 @@ impl Request {
     }
 
     /// Sets the starting relevance of a target unit.
-    pub fn start(self, start: Start) -> Request {
-        Request { start, ..self }
+    pub fn seed_value(self, seed_value: SeedValue) -> Request {
+        Request { seed_value, ..self }
     }
 
     /// Sets the sum of the starting relevance of a row.

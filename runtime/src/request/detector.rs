@@ -43,15 +43,15 @@ impl BoxLayout {
 /// # let session = dlbc_runtime::Session::new(program, backend, Default::default())?;
 /// # let picture = dlbc_runtime::Tensor::from_f32(&[1, 3, 48, 64], &[0.5; 3 * 48 * 64]);
 /// # let inputs = dlbc_runtime::Tensors::from([("picture".to_string(), picture)]);
-/// use dlbc_runtime::{BoxLayout, BoxTarget, Detector, Request, Target, WhichBox};
+/// use dlbc_runtime::{BoxLayout, BoxTarget, Detector, Request, Target, BoxSelector};
 ///
 /// // One output, `boxes` [batch, 4 + classes, box].
 /// let (scores, boxes) = ("boxes".to_string(), "boxes".to_string());
 /// let detector = Detector { layout: Some(BoxLayout::Yolo), scores, boxes, labels: None, no_object: false, corners: false };
-/// let best = BoxTarget { which: WhichBox::Rank(0), class: Some(1), coordinate: None };
+/// let best = BoxTarget { selector: BoxSelector::Rank(0), class: Some(1), coordinate: None };
 /// let request = Request::new().target(Target::Box(best)).detector(detector);
 /// let explanation = session.explain(&inputs, &request)?;
-/// println!("box {}, score {}", explanation.boxes[0].number, explanation.boxes[0].score);
+/// println!("box {}, score {}", explanation.boxes[0].index, explanation.boxes[0].score);
 /// # assert!(explanation.boxes[0].class == 1 && explanation.boxes[0].score > 0.0);
 /// # Ok(())
 /// # }
@@ -74,21 +74,21 @@ pub struct Detector {
     pub corners: bool,
 }
 
-/// The choice of a box in each row.
+/// The choice of a box in each row: by its rank or by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhichBox {
+pub enum BoxSelector {
     /// Box of rank `k` by score in its row; 0 is the best. Boxes whose intersection over union with a better box exceeds 0.5
     /// have no rank, as in non-maximum suppression.
     Rank(usize),
     /// Box with this index in the model's output, from 0.
-    Number(usize),
+    Index(usize),
 }
 
 /// The explained value of a box: the score of a class, or a coordinate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoxTarget {
-    /// Choice of the box.
-    pub which: WhichBox,
+    /// Choice of the box in each row.
+    pub selector: BoxSelector,
     /// Class whose score is explained; the class of the largest score when absent.
     pub class: Option<i64>,
     /// Index of the coordinate that is explained instead of a score, 0 to 3.

@@ -8,14 +8,14 @@ mod task;
 
 use dlbc_backend::{CancelToken, Tensors};
 
-pub use detector::{BoxLayout, BoxTarget, Detector, WhichBox};
+pub use detector::{BoxLayout, BoxSelector, BoxTarget, Detector};
 pub use pixels::{Pixels, Region};
 pub use target::{ParseTargetError, Target};
 pub use task::Task;
 
 /// Starting relevance of a target unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Start {
+pub enum SeedValue {
     /// Multiplier, with the sign of the denominator of the first rule, so that positive relevance speaks for the target: see
     /// [`SeedSign`](dlbc_ops::program::SeedSign).
     #[default]
@@ -57,10 +57,10 @@ pub struct Request {
     /// Units, pixels or box of the explained output; the largest unit of each row unless set.
     pub target: Target,
     /// Starting relevance of a target unit.
-    pub start: Start,
+    pub seed_value: SeedValue,
     /// Sum of the starting relevance of a row: 100 unless set.
     pub multiplier: f64,
-    /// Sum to which the magnitudes of each row's starting relevance are scaled, whatever [`Request::start`] is; `None` scales
+    /// Sum to which the magnitudes of each row's starting relevance are scaled, whatever [`Request::seed_value`] is; `None` scales
     /// nothing.
     pub normalize_to: Option<f64>,
     /// Meaning of the output; `None` accepts outputs of any shape that fits the target.
@@ -94,7 +94,7 @@ impl Default for Request {
     fn default() -> Request {
         Request {
             target: Target::Argmax,
-            start: Start::One,
+            seed_value: SeedValue::One,
             multiplier: 100.0,
             normalize_to: None,
             task: None,

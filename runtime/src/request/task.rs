@@ -1,6 +1,6 @@
 //! Tasks: meanings of a model's output.
 
-use super::detector::{BoxTarget, WhichBox};
+use super::detector::{BoxSelector, BoxTarget};
 use super::pixels::Pixels;
 use super::target::Target;
 
@@ -47,7 +47,7 @@ impl Task {
             Task::BinarySegmentation => Target::Above(0.5),
             Task::Segmentation => Target::Pixels(Pixels::default()),
             Task::Detection => {
-                Target::Box(BoxTarget { which: WhichBox::Rank(0), class: None, coordinate: None })
+                Target::Box(BoxTarget { selector: BoxSelector::Rank(0), class: None, coordinate: None })
             }
         }
     }

@@ -27,8 +27,8 @@ pub(super) fn select(
     for row in 0..detections.rows() {
         let detected = detections.find(row, target)?;
         let (group, unit) = match target.coordinate {
-            Some(coordinate) => (detections.coordinates_of(row, detected.number), coordinate),
-            None => (detections.scores_of(row, detected.number), detections.unit_of(detected.class)),
+            Some(coordinate) => (detections.coordinates_of(row, detected.index), coordinate),
+            None => (detections.scores_of(row, detected.index), detections.unit_of(detected.class)),
         };
         if let Some(coordinate) = target.coordinate.filter(|c| *c >= group.count) {
             return Err(RuntimeError::Coordinate(coordinate));

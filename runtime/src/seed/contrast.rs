@@ -3,7 +3,7 @@
 use dlbc_ops::tensor::Tensor;
 
 use super::selection::Seed;
-use crate::request::{Request, Start, Target};
+use crate::request::{Request, SeedValue, Target};
 
 /// Returns the seeds of the supporting and the opposing track.
 ///
@@ -11,10 +11,10 @@ use crate::request::{Request, Start, Target};
 /// units seed the supporting track, and the rivals (the unexplained units of the same group: a row, the classes of a pixel, the
 /// classes of a box) seed the opposing one:
 ///
-/// - With [`Start::One`] rivals share the sum of the supporting seed in proportion to their positive values. Without a
+/// - With [`SeedValue::One`] rivals share the sum of the supporting seed in proportion to their positive values. Without a
 ///   positive rival the target opposes itself with half its seed, so that the evidence against it is visible; so does the only
 ///   unit of a group.
-/// - With [`Start::Value`] a rival starts with its value `v`, and the only unit of a group with `1 - v`.
+/// - With [`SeedValue::Value`] a rival starts with its value `v`, and the only unit of a group with `1 - v`.
 /// - An independent unit (of a mask without classes) is a probability `v`; it opposes itself with `1 - v`.
 ///
 /// Source: the starting relevance of DLBacktrace version 1.
@@ -37,7 +37,7 @@ pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor
         }
         let values: Vec<f64> = group.elements().map(|at| values[at]).collect();
         let units = if seed.independent { Units::Independent } else { Units::Competing };
-        for (at, v) in group.elements().zip(opposition(&explained, &values, request.start, units)) {
+        for (at, v) in group.elements().zip(opposition(&explained, &values, request.seed_value, units)) {
             opposing[at] = v;
         }
     }
@@ -66,7 +66,7 @@ enum Units {
 }
 
 /// Returns the opposing seed of a group of units whose supporting seed is `supporting` and whose output values are `values`.
-fn opposition(supporting: &[f64], values: &[f64], start: Start, units: Units) -> Vec<f64> {
+fn opposition(supporting: &[f64], values: &[f64], start: SeedValue, units: Units) -> Vec<f64> {
     let independent = units == Units::Independent;
     // Values above 1 are not probabilities and have no complement.
     let are_probabilities = values.iter().all(|v| *v <= 1.0);
@@ -78,7 +78,7 @@ fn opposition(supporting: &[f64], values: &[f64], start: Start, units: Units) ->
         false => *v,
     });
     let mut opposing: Vec<f64> = opposing.collect();
-    if start == Start::Value {
+    if start == SeedValue::Value {
         return opposing;
     }
     let total: f64 = supporting.iter().sum();
@@ -119,7 +119,7 @@ mod tests {
             of_logits(&[1.0, -3.0, -2.0, -4.0]),
             [vec![100.0, 0.0, 0.0, 0.0], vec![50.0, 0.0, 0.0, 0.0]]
         );
-        let value = Request::new().start(Start::Value);
+        let value = Request::new().seed_value(SeedValue::Value);
         assert_eq!(seeds(&[1, 3], &[5.0, 3.0, -2.0], value)[1], [0.0, 3.0, -2.0]);
     }
 
@@ -135,17 +135,17 @@ mod tests {
     #[test]
     fn a_single_unit_opposes_itself() {
         assert_eq!(seeds(&[2, 1], &[0.75, -3.0], Request::default()), [vec![100.0; 2], vec![50.0; 2]]);
-        let value = Request::new().start(Start::Value);
+        let value = Request::new().seed_value(SeedValue::Value);
         assert_eq!(seeds(&[2, 1], &[0.75, 0.5], value), [vec![0.75, 0.5], vec![0.25, 0.5]]);
     }
 
     #[test]
     fn a_region_is_opposed_by_its_complement_and_by_the_rest() {
         let pixels = [0.75, 0.25, 1.0, 0.5];
-        let region = Request::new().target(Target::Above(0.6)).start(Start::Value);
+        let region = Request::new().target(Target::Above(0.6)).seed_value(SeedValue::Value);
         let value = seeds(&[1, 1, 2, 2], &pixels, region.clone());
         assert_eq!(value, [vec![0.75, 0.0, 1.0, 0.0], vec![0.25, 0.25, 0.0, 0.5]]);
-        let multiplied = seeds(&[1, 1, 2, 2], &pixels, region.clone().start(Start::One));
+        let multiplied = seeds(&[1, 1, 2, 2], &pixels, region.clone().seed_value(SeedValue::One));
         assert_eq!(multiplied, [vec![50.0, 0.0, 50.0, 0.0], vec![25.0, 25.0, 0.0, 50.0]]);
         let scaled = seeds(&[1, 1, 2, 2], &pixels, region.normalize_to(7.0));
         assert_eq!(scaled, [vec![3.0, 0.0, 4.0, 0.0], vec![1.75, 1.75, 0.0, 3.5]]);
@@ -176,11 +176,11 @@ mod tests {
 
     #[test]
     fn the_other_classes_of_a_box_oppose_it() {
-        use crate::{BoxLayout, BoxTarget, Detector, WhichBox};
+        use crate::{BoxLayout, BoxSelector, BoxTarget, Detector};
         let y = [9.0, 9.0, 9.0, 9.0, 0.5, 0.25, 0.75];
         let (scores, boxes) = ("y".to_string(), "y".to_string());
         let layout = Some(BoxLayout::YoloRows);
-        let target = BoxTarget { which: WhichBox::Rank(0), class: None, coordinate: None };
+        let target = BoxTarget { selector: BoxSelector::Rank(0), class: None, coordinate: None };
         let request = Request::new().target(Target::Box(target)).detector(Detector {
             layout,
             scores,

@@ -17,7 +17,7 @@ use dlbc_backend::{BackendError, Tensors};
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
-use crate::request::{Request, Start, Target};
+use crate::request::{Request, SeedValue, Target};
 use selection::Selection;
 
 pub(crate) use convention::Convention;
@@ -52,11 +52,11 @@ pub(crate) fn seed(
     };
     let mut seed = vec![0.0f64; values.len()];
     for (row, units) in selection.rows.iter().enumerate() {
-        let weights = match request.start {
-            Start::Value => units.iter().map(|(at, weight)| values[*at] * weight.signum()).collect(),
-            Start::One => convention.weights(units, &values, &request.target),
+        let weights = match request.seed_value {
+            SeedValue::Value => units.iter().map(|(at, weight)| values[*at] * weight.signum()).collect(),
+            SeedValue::One => convention.weights(units, &values, &request.target),
         };
-        let factor = if request.start == Start::One { request.multiplier } else { 1.0 };
+        let factor = if request.seed_value == SeedValue::One { request.multiplier } else { 1.0 };
         for ((at, _), weight) in units.iter().zip(weights) {
             seed[*at] += factor * weight;
         }

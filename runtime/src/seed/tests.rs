@@ -7,7 +7,7 @@ use dlbc_ops::program::{Info, Output, SeedInfo, SeedSign};
 
 use super::group::Group;
 use super::*;
-use crate::request::{BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Task, WhichBox};
+use crate::request::{BoxLayout, BoxSelector, BoxTarget, Detector, Pixels, Position, Region, Task};
 
 fn outputs(dims: &[usize], values: &[f32]) -> Tensors {
     Tensors::from([("y".into(), Tensor::from_f32(dims, values))])
@@ -44,9 +44,9 @@ fn units_of_each_row() {
 
 #[test]
 fn values_and_totals() {
-    let value = to(Target::All).start(Start::Value);
+    let value = to(Target::All).seed_value(SeedValue::Value);
     assert_eq!(seed_values(&[2, 3], &LOGITS, &value), LOGITS);
-    let minus = to(Target::Difference(1, 2)).start(Start::Value);
+    let minus = to(Target::Difference(1, 2)).seed_value(SeedValue::Value);
     assert_eq!(seed_values(&[2, 3], &LOGITS, &minus), [0.0, 2.0, 1.0, 0.0, 1.0, -3.0]);
     // Magnitudes of 3.5 and 7 become 7.
     let total = seed_values(&[2, 3], &LOGITS, &value.normalize_to(7.0));
@@ -58,7 +58,7 @@ fn values_and_totals() {
     let empty = to(Target::Difference(1, 1)).normalize_to(3.0);
     assert_eq!(
         error_message(&[2, 3], &LOGITS, &empty),
-        "the seed of row 0 of output `y` is 0 everywhere: it cannot be scaled to 3"
+        "invalid seed of row 0 of output `y`: expected a value other than 0 to scale to 3, found none"
     );
 }
 
@@ -97,7 +97,7 @@ fn a_difference_starts_with_both_values() {
 
 #[test]
 fn a_total_keeps_signs() {
-    let value = to(Target::Index(2)).start(Start::Value).normalize_to(8.0);
+    let value = to(Target::Index(2)).seed_value(SeedValue::Value).normalize_to(8.0);
     assert_eq!(seed_values(&[1, 3], &LOGITS[..3], &value), [0.0, 0.0, -8.0]);
 }
 
@@ -107,7 +107,7 @@ fn a_region_above_a_threshold() {
     let region = to(Target::Above(0.5)).task(Task::BinarySegmentation);
     let dims = [2, 1, 2, 2];
     assert_eq!(seed_values(&dims, &pixels, &region), [50.0, 0.0, 50.0, 0.0, 0.0, 0.0, 0.0, 100.0]);
-    let value = region.clone().start(Start::Value);
+    let value = region.clone().seed_value(SeedValue::Value);
     assert_eq!(seed_values(&dims, &pixels, &value), [0.9, 0.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.7]);
     let total = value.normalize_to(3.0);
     let scaled = seed_values(&dims, &pixels, &total);
@@ -141,7 +141,7 @@ fn positions_may_come_first() {
     let mut expected = [0.0f32; 12];
     (expected[5], expected[6]) = (100.0, 100.0);
     assert_eq!(seed_values(&[3, 2, 2], &values, &first), expected);
-    let total = first.clone().start(Start::Value).normalize_to(10.0);
+    let total = first.clone().seed_value(SeedValue::Value).normalize_to(10.0);
     assert_eq!(seed_values(&[3, 2, 2], &values, &total), expected.map(|v| v / 10.0));
     let all = first.clone().position(Position::All);
     let seed = seed("y", &outputs(&[3, 2, 2], &values), &all, &Convention::default()).unwrap();
@@ -201,7 +201,7 @@ fn pixels_that_a_class_wins() {
     assert_eq!(at(Pixels { region: Some(upper), ..Pixels::default() }), [(0, 50.0), (1, 50.0)]);
     assert_eq!(at(Pixels { above: Some(1.5), ..class(1) }), [(8, 50.0), (10, 50.0)]);
     assert_eq!(at(Pixels { above: Some(3.5), ..Pixels::default() }), [(0, third), (1, third), (8, third)]);
-    let value = pixels(Pixels::default()).start(Start::Value);
+    let value = pixels(Pixels::default()).seed_value(SeedValue::Value);
     assert_eq!(seed_values(&dims, &MASK, &value)[15..], [3.0, 3.0, 0.5]);
     let both = seed("y", &outputs(&dims, &MASK), &pixels(Pixels::default()), &Convention::default()).unwrap();
     assert_eq!((both.targets, both.argmax), (vec![2], vec![]));
@@ -258,30 +258,30 @@ fn a_box_is_a_unit() {
         no_object: false,
         corners: false,
     };
-    let box_request = |which, class, coordinate| {
-        to(Target::Box(BoxTarget { which, class, coordinate })).detector(detector.clone())
+    let box_request = |selector, class, coordinate| {
+        to(Target::Box(BoxTarget { selector, class, coordinate })).detector(detector.clone())
     };
     let dims = [2, 6, 6];
-    let third = seed_values(&dims, &values, &box_request(WhichBox::Number(3), Some(1), None));
+    let third = seed_values(&dims, &values, &box_request(BoxSelector::Index(3), Some(1), None));
     let expected: Vec<f32> = (0..72).map(|i| if i % 36 == 33 { 100.0 } else { 0.0 }).collect();
     assert_eq!(third, expected);
-    let x = seed_values(&dims, &values, &box_request(WhichBox::Number(3), None, Some(0)));
+    let x = seed_values(&dims, &values, &box_request(BoxSelector::Index(3), None, Some(0)));
     assert_eq!((x[3], x[39], x.iter().sum::<f32>()), (100.0, 100.0, 200.0));
     let best = seed(
         "y",
         &outputs(&dims, &values),
-        &box_request(WhichBox::Rank(0), None, None),
+        &box_request(BoxSelector::Rank(0), None, None),
         &Convention::default(),
     )
     .unwrap();
     let largest = (24..36).fold(24, |best, i| if values[i] > values[best] { i } else { best });
-    assert_eq!((best.boxes[0].number, best.boxes[0].class), (largest % 6, (largest as i64 - 24) / 6));
+    assert_eq!((best.boxes[0].index, best.boxes[0].class), (largest % 6, (largest as i64 - 24) / 6));
     assert_eq!(best.tensor.to_f32()[largest], 100.0);
     assert_eq!(best.groups[0], Group { first: 24 + largest % 6, stride: 6, count: 2 });
-    let bare = box_request(WhichBox::Rank(0), None, None).detector(None);
+    let bare = box_request(BoxSelector::Rank(0), None, None).detector(None);
     assert!(error_message(&dims, &values, &bare).contains("has no detector"));
     assert!(
-        error_message(&dims, &values, &box_request(WhichBox::Number(0), None, Some(4)))
+        error_message(&dims, &values, &box_request(BoxSelector::Index(0), None, Some(4)))
             .contains("coordinate 4")
     );
 }

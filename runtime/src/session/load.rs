@@ -33,9 +33,9 @@ impl Session {
     /// let track = &explanation.supporting;
     /// let heat = &track.relevance["input"]; // float32, of the input's shape
     /// println!("class {}: {:?}", explanation.targets[0], heat.to_f32());
-    /// println!("{} of {} reached the pixels", track.inputs["input"], track.start);
+    /// println!("{} of {} reached the pixels", track.input_sums["input"], track.seed_sum);
     /// # assert_eq!(heat.dims(), [1, 1, 8, 8]);
-    /// # assert!((track.inputs["input"] + track.absorbed - track.start).abs() < 1e-3);
+    /// # assert!((track.input_sums["input"] + track.absorbed - track.seed_sum).abs() < 1e-3);
     /// # Ok(())
     /// # }
     /// ```

@@ -1,6 +1,6 @@
 //! Translation of flags into targets: pixels, boxes or units.
 
-use dlbc_runtime::{BoxTarget, Pixels, Target, Task, WhichBox};
+use dlbc_runtime::{BoxSelector, BoxTarget, Pixels, Target, Task};
 
 use super::scene::box_name;
 use super::targets::TargetArgs;
@@ -77,10 +77,10 @@ impl TargetArgs {
             return Err(usage(format!("`--box` applies to task detection only, found task {}", task.name())));
         }
         let coordinate = self.scene.coordinate;
-        let best = [WhichBox::Rank(0)];
+        let best = [BoxSelector::Rank(0)];
         let boxes = self.scene.boxes.as_ref().map_or(&best[..], |b| &b.0);
         let mut targets = vec![];
-        for which in boxes {
+        for selector in boxes {
             for class in self.classes(classes)? {
                 let class_suffix = class.map(|c| format!(" class {c}")).unwrap_or_default();
                 let coordinate_suffix = match coordinate {
@@ -89,11 +89,11 @@ impl TargetArgs {
                     Some(c) if c.corners == Some(false) => format!(" {}", COORDINATES[0][c.index]),
                     Some(c) => format!(" coordinate {}", c.index),
                 };
-                let name = format!("box {}{class_suffix}{coordinate_suffix}", box_name(*which));
+                let name = format!("box {}{class_suffix}{coordinate_suffix}", box_name(*selector));
                 let coordinate = coordinate.map(|c| c.index);
                 targets.push(NamedTarget {
                     name,
-                    target: Target::Box(BoxTarget { which: *which, class, coordinate }),
+                    target: Target::Box(BoxTarget { selector: *selector, class, coordinate }),
                 });
             }
         }

@@ -167,7 +167,7 @@ impl EvalArgs {
         }
     }
 
-    /// True if the number of samples depends on the time that they take: no flag sets samples or composites.
+    /// Returns whether the number of samples depends on the time that they take: no flag sets samples or composites.
     pub fn is_timed(&self) -> bool {
         self.limit == SAMPLES && !self.explain.names_rules()
     }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
-use dlbc_runtime::{Start, Target};
+use dlbc_artifact::{ExportOptions, ExportSeedValue, ExportTarget};
+use dlbc_runtime::{SeedValue, Target};
 
 use super::values::finite;
 use super::words::word;
@@ -28,8 +28,8 @@ pub struct ExportArgs {
     #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = "Target")]
     target: Option<String>,
     /// Starting relevance of the target: one times the multiplier, or its own value.
-    #[arg(long, value_parser = word::<Start>(), default_value = "one", help_heading = "Target")]
-    start: Start,
+    #[arg(long, value_parser = word::<SeedValue>(), default_value = "one", help_heading = "Target")]
+    start: SeedValue,
     /// Starting relevance.
     #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true,
           help_heading = "Target")]
@@ -72,11 +72,11 @@ impl ExportArgs {
                 ));
             }
         };
-        let start = match self.start {
-            Start::One => ExportStart::One,
-            Start::Value => ExportStart::Value,
+        let seed_value = match self.start {
+            SeedValue::One => ExportSeedValue::One,
+            SeedValue::Value => ExportSeedValue::Value,
         };
-        Ok(ExportOptions { target, start, multiplier: self.multiplier as f32 })
+        Ok(ExportOptions { target, seed_value, multiplier: self.multiplier as f32 })
     }
 }
 

@@ -185,7 +185,7 @@ pub struct RulesArgs {
 mod tests {
     use clap::CommandFactory;
 
-    use dlbc_runtime::{Position, Start};
+    use dlbc_runtime::{Position, SeedValue};
 
     use super::*;
 
@@ -256,7 +256,7 @@ mod tests {
     fn defaults_are_those_of_the_contract() {
         let args = run_args(&[]).unwrap();
         assert_eq!((title(&args).as_str(), args.target.total()), ("argmax", 100.0));
-        assert_eq!((args.target.start, args.repeat), (Start::One, None));
+        assert_eq!((args.target.start, args.repeat), (SeedValue::One, None));
         assert_eq!((args.on.device, args.keep), (Device::Auto, Keep::Inputs));
         assert_eq!(args.explain.rules(), "dlb");
     }

@@ -79,12 +79,12 @@ impl ExplainArgs {
         }
     }
 
-    /// True if `--rules` names a composite.
+    /// Returns whether `--rules` names a composite.
     pub fn names_rules(&self) -> bool {
         self.rules.is_some()
     }
 
-    /// True in contrastive mode, which has two tracks.
+    /// Returns whether the mode is contrastive, which has two tracks.
     pub fn is_contrastive(&self) -> bool {
         self.mode == Some(Mode::Contrastive)
     }

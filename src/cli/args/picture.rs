@@ -46,7 +46,7 @@ pub struct PictureArgs {
 }
 
 impl PictureArgs {
-    /// True if `--image` names a picture.
+    /// Returns whether `--image` names a picture.
     pub fn is_given(&self) -> bool {
         !self.image.is_empty()
     }

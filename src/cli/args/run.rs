@@ -8,7 +8,7 @@ use super::picture::PictureArgs;
 use super::values::positive;
 use super::words::word;
 use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, TargetArgs, TextArgs};
-use crate::cli::exit::unsupported;
+use crate::cli::exit::{Code, advised};
 use dlbc::heatmap::Colors;
 use dlbc::input::{BaselineSource, Pair, Rows, Sources};
 use dlbc::scene::SceneOptions;
@@ -129,7 +129,7 @@ pub enum Color {
 }
 
 impl RunArgs {
-    /// True if any flag names an input.
+    /// Returns whether any flag names an input.
     pub fn has_inputs(&self) -> bool {
         let named = !self.input.is_empty() || self.inputs.is_some() || self.csv.is_some();
         named || self.picture.is_given() || self.text.is_given()
@@ -162,7 +162,11 @@ impl RunArgs {
     /// Returns an error that names the flag.
     pub fn check(&self) -> anyhow::Result<()> {
         if self.report.is_some() {
-            return Err(unsupported("`--report` is not supported yet"));
+            return Err(advised(
+                Code::Unsupported,
+                "`--report` is not available yet",
+                "`--heatmap` draws the relevance, `--out` writes it",
+            ));
         }
         self.on.check()
     }

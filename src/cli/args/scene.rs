@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use dlbc_runtime::{BoxLayout, WhichBox};
+use dlbc_runtime::{BoxLayout, BoxSelector};
 
 use super::values::finite;
 use super::words::word;
@@ -72,7 +72,7 @@ impl SceneArgs {
 
 /// Distinct boxes of a detection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Boxes(pub Vec<WhichBox>);
+pub struct Boxes(pub Vec<BoxSelector>);
 
 /// Maximum number of boxes that one run explains.
 const MAX_BOXES: usize = 1024;
@@ -84,16 +84,16 @@ impl FromStr for Boxes {
         for item in text.split(',') {
             let top = item.strip_prefix("top").and_then(|k| k.parse().ok());
             let item_boxes = match (item, top, item.parse()) {
-                ("best", ..) => vec![WhichBox::Rank(0)],
-                (_, Some(k @ 1..=MAX_BOXES), _) => (0..k).map(WhichBox::Rank).collect(),
-                (_, None, Ok(number)) => vec![WhichBox::Number(number)],
+                ("best", ..) => vec![BoxSelector::Rank(0)],
+                (_, Some(k @ 1..=MAX_BOXES), _) => (0..k).map(BoxSelector::Rank).collect(),
+                (_, None, Ok(number)) => vec![BoxSelector::Index(number)],
                 _ => return Err(format!("invalid box `{item}`: expected best, topK or a number")),
             };
-            for which in item_boxes {
-                if boxes.contains(&which) {
-                    return Err(format!("box `{}` is given twice", box_name(which)));
+            for selector in item_boxes {
+                if boxes.contains(&selector) {
+                    return Err(format!("box `{}` is given twice", box_name(selector)));
                 }
-                boxes.push(which);
+                boxes.push(selector);
             }
         }
         if boxes.len() > MAX_BOXES {
@@ -104,11 +104,11 @@ impl FromStr for Boxes {
 }
 
 /// Returns a box as it is written on the command line.
-pub fn box_name(which: WhichBox) -> String {
-    match which {
-        WhichBox::Rank(0) => "best".into(),
-        WhichBox::Rank(rank) => format!("top{}", rank + 1),
-        WhichBox::Number(number) => number.to_string(),
+pub fn box_name(selector: BoxSelector) -> String {
+    match selector {
+        BoxSelector::Rank(0) => "best".into(),
+        BoxSelector::Rank(rank) => format!("top{}", rank + 1),
+        BoxSelector::Index(number) => number.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dlbc_runtime::{Position, Start, Task};
+use dlbc_runtime::{Position, SeedValue, Task};
 
 use super::scene::SceneArgs;
 use super::values::{finite, positive_number};
@@ -35,8 +35,8 @@ pub struct TargetArgs {
     pub positions_first: bool,
     /// Starting relevance of the target: the multiplier, signed so that positive relevance supports the target, or the
     /// target's value.
-    #[arg(long, value_parser = word::<Start>(), default_value = "one")]
-    pub start: Start,
+    #[arg(long, value_parser = word::<SeedValue>(), default_value = "one")]
+    pub start: SeedValue,
     /// Multiplier of the starting relevance.
     #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true)]
     pub multiplier: f64,
@@ -93,13 +93,13 @@ impl TargetArgs {
         }
     }
 
-    /// True if units on the last axis are explained, not pixels or boxes.
+    /// Returns whether units on the last axis are explained, not pixels or boxes.
     pub fn picks_units(&self) -> bool {
         let pixels = matches!(self.task, Some(Task::Segmentation | Task::BinarySegmentation));
         !(self.detects() || pixels || self.threshold.is_some() || self.scene.region.is_some())
     }
 
-    /// True if a box is explained.
+    /// Returns whether a box is explained.
     pub fn detects(&self) -> bool {
         self.scene.boxes.is_some() || self.task == Some(Task::Detection)
     }

@@ -31,7 +31,7 @@ pub struct TextArgs {
 }
 
 impl TextArgs {
-    /// True if any flag names a text.
+    /// Returns whether any flag names a text.
     pub fn is_given(&self) -> bool {
         !self.text.is_empty() || !self.text_file.is_empty()
     }

@@ -1,7 +1,7 @@
 //! Flags that take one of several words: each word with its value and its line of help.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use dlbc_runtime::{BoxLayout, Start, Task};
+use dlbc_runtime::{BoxLayout, SeedValue, Task};
 
 use dlbc::detector::{BoxFormat, NoObject};
 use dlbc::eval::Metric;
@@ -96,7 +96,7 @@ words!(BoxLayout {
     List "list" "Boxes [N, 4], scores [N] and labels [N] (torchvision), or each with B in front",
 });
 
-words!(Start {
+words!(SeedValue {
     One "one" "One, times the multiplier",
     Value "value" "Its own value; the multiplier is ignored",
 });

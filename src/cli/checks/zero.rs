@@ -54,7 +54,7 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<Finding> {
         Some(row) => Finding {
             text: format!(
                 "{} % of what starts stays at node `{}` ({}, rule {})",
-                number(100.0 * row.absorbed / explanation.supporting.start, 3),
+                number(100.0 * row.absorbed / explanation.supporting.seed_sum, 3),
                 visible(&row.node),
                 visible(&row.op),
                 visible(&row.rule)
@@ -103,7 +103,7 @@ fn same_units(again: &Again, a: i64, b: i64) -> Option<Finding> {
 
 /// Returns the ledger row of the node that absorbed most; `None` if no node absorbed relevance.
 fn absorber(again: &Again, explained: &Explained) -> Option<LedgerRow> {
-    if again.info().repeat.is_some() || explained.explanation.supporting.start == 0.0 {
+    if again.info().repeat.is_some() || explained.explanation.supporting.seed_sum == 0.0 {
         return None;
     }
     let request = again.request.clone().ledger();

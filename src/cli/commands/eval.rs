@@ -153,7 +153,7 @@ fn shorten(
     Ok(())
 }
 
-/// Returns true if the model file is an artifact of `dlbc compile`.
+/// Returns whether the model file is an artifact of `dlbc compile`.
 fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
     let model = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
     Ok(dlbc_artifact::is_artifact(&model.proto))

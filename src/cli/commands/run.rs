@@ -263,7 +263,7 @@ fn note_raw(info: &Info, console: Console) {
 
 /// Warns if the sum of integrated gradients is far from the difference of the outputs.
 fn quadrature(info: &Info, explanation: &Explanation, console: Console) {
-    let error = explanation.supporting.absorbed.abs() / explanation.supporting.start.abs();
+    let error = explanation.supporting.absorbed.abs() / explanation.supporting.seed_sum.abs();
     if matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) && error > QUADRATURE {
         console.warn_with_help(
             &format!("the sum is {} % off the difference of the outputs", number(100.0 * error, 3)),
@@ -334,7 +334,7 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         Keep::Names(names) => (names.clone(), false),
     };
     let mut request = Request::new()
-        .start(args.target.start)
+        .seed_value(args.target.start)
         .multiplier(args.target.multiplier)
         .normalize_to(args.target.scaler)
         .task(args.target.task())

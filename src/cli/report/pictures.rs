@@ -99,8 +99,11 @@ pub fn expert_map(
         console.note("the picture of experts shows the first target");
     }
     let first = &explained[0];
-    let caption =
-        format!("{}, {}", info.model, caption(0, 1, first, &sum_text(&[first.explanation.supporting.start])));
+    let caption = format!(
+        "{}, {}",
+        info.model,
+        caption(0, 1, first, &sum_text(&[first.explanation.supporting.seed_sum]))
+    );
     let drawing = experts::draw(&caption, &layers(&first.explanation), args.colors);
     Heatmap::new(file, &drawing)
 }

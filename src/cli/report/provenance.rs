@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::Start;
+use dlbc_runtime::SeedValue;
 use sha2::{Digest, Sha256};
 
 use crate::cli::args::RunArgs;
@@ -23,8 +23,8 @@ pub fn metadata(
     args: &RunArgs,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let start = match args.target.start {
-        Start::One => format!("one × {}", number(args.target.total(), 9)),
-        Start::Value => "value".to_string(),
+        SeedValue::One => format!("one × {}", number(args.target.total(), 9)),
+        SeedValue::Value => "value".to_string(),
     };
     let mut metadata = BTreeMap::from([
         ("explained".to_string(), info.explained.clone()),

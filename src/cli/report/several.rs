@@ -25,7 +25,7 @@ pub fn names(files: &[PathBuf]) -> Vec<String> {
     names
 }
 
-/// True if a path means a folder of files: it is a folder or ends with a separator.
+/// Returns whether a path means a folder of files: it is a folder or ends with a separator.
 pub fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
 }

@@ -1,7 +1,7 @@
 //! Notes on the sign of the starting relevance.
 
 use dlbc_ops::program::{Info, Mode, SeedSign};
-use dlbc_runtime::{Start, Target};
+use dlbc_runtime::{SeedValue, Target};
 
 use crate::cli::args::RunArgs;
 use crate::cli::terminal::Console;
@@ -10,7 +10,7 @@ use dlbc::wording::{plural, visible};
 
 /// Notes the tensor at which relevance starts if it is not the explained output, and the number of rows that start with 0.
 pub fn note(info: &Info, explained: &[Explained], args: &RunArgs, console: Console) {
-    if args.target.start == Start::Value || info.mode == Mode::Contrastive {
+    if args.target.start == SeedValue::Value || info.mode == Mode::Contrastive {
         return;
     }
     let differs = explained.iter().any(|e| matches!(e.target.target, Target::Difference(..)));

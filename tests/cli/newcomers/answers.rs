@@ -87,16 +87,16 @@ fn features_have_names_in_the_summary() {
 fn correlations_stand_in_the_summary() {
     let files = Files::new();
     let digit = "run fixtures/digits_cnn/model.onnx --image fixtures/digits_cnn/digit.png";
-    let alone = json(digit, &files);
+    let separate = json(digit, &files);
     let pearson = |summary: &Value, i: usize| summary["target_correlation"][i]["pearson"].as_f64().unwrap();
-    assert!(pearson(&alone, 0) > 0.95, "{alone}");
-    assert_eq!(alone["target_correlation"][0]["targets"], serde_json::json!(["argmax", "runner-up"]));
+    assert!(pearson(&separate, 0) > 0.95, "{separate}");
+    assert_eq!(separate["target_correlation"][0]["targets"], serde_json::json!(["argmax", "runner-up"]));
     let three = json(&format!("{digit} --target 1,2,3 --rules lrp-epsilon"), &files);
     assert_eq!(three["target_correlation"].as_array().unwrap().len(), 3);
     assert!((0..3).all(|i| pearson(&three, i) < 0.95), "{three}");
     // The comparison changes nothing of the result, and a quiet table does without.
     let again = json(&format!("{digit} --target 1"), &files);
-    assert_eq!(again["inputs"], alone["inputs"]);
+    assert_eq!(again["inputs"], separate["inputs"]);
     assert_eq!(ok(&format!("{digit} --quiet"), &files).err, "");
 }
 

@@ -156,7 +156,7 @@ fn every_item_is_answered_or_left_with_a_reason() {
 
 /// Writes command and answer of ten telling commands, for a comparison of two programs; `DLBC_TELL` names the file.
 #[test]
-fn ten_commands_are_told() {
+fn ten_commands_are_recorded() {
     let Some(file) = std::env::var_os("DLBC_TELL") else { return };
     let files = Files::new();
     let mut text = String::new();

@@ -54,7 +54,7 @@ fn results_name_the_class() {
 }
 
 #[test]
-fn probabilities_and_labels_are_called_so() {
+fn probabilities_and_labels_are_named() {
     let text = ok(&[&["run", PROBABILITIES, "--row", "3"], &ROWS]);
     assert!(text.contains("argmax 1 (probability 0.9999"), "{text}");
     let wine = ["run", "fixtures/tables/wine.onnx", "--csv", "fixtures/tables/wine.csv"];

@@ -82,11 +82,11 @@ fn whole_numbers_and_strings() {
     assert!(error.contains("row 1, column 2 `debt`: expected a whole number"), "{error}");
     let model = columns(&folder, DataType::String);
     let error = fails(3, &[&["run", &model, "--csv", &table]]);
-    assert!(error.contains("`debt`: strings are not supported yet"), "{error}");
+    assert!(error.contains("`debt`: expected a tensor of numbers or bool, found strings"), "{error}");
 }
 
 #[test]
-fn columns_by_position_are_said_so() {
+fn a_note_names_columns_that_are_taken_by_position() {
     let folder = folder();
     let table = path(&folder, "t.csv");
     let rows = fs::read_to_string("fixtures/tables/wine.csv").unwrap();
@@ -105,7 +105,7 @@ fn columns_by_position_are_said_so() {
 }
 
 #[test]
-fn a_zipmap_is_refused_with_the_way_round_it() {
+fn a_zipmap_is_refused_with_its_remedy() {
     let folder = folder();
     let file = path(&folder, "zip.onnx");
     let mut proto =

@@ -32,18 +32,18 @@ fn a_row_lists_its_strongest_features() {
     let features = summary["features"].as_array().unwrap();
     assert_eq!((features.len(), &features[0]["name"]), (13, &"alcohol".into()));
     assert_eq!(features[0]["value"], 13.73);
-    let wanted: Vec<f64> = relevance(&npz).row(0).iter().map(|r| f64::from(*r)).collect();
+    let expected: Vec<f64> = relevance(&npz).row(0).iter().map(|r| f64::from(*r)).collect();
     let listed = numbers(&summary["features"], "relevance");
     assert!(
-        listed.iter().zip(&wanted).all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs()),
-        "{listed:?} {wanted:?}"
+        listed.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs()),
+        "{listed:?} {expected:?}"
     );
     assert!((numbers(&summary["features"], "share").iter().sum::<f64>() - 1.0).abs() < 1e-9);
     // The strongest stands first, bars have signs.
-    let largest = (0..13).max_by(|a, b| wanted[*a].abs().total_cmp(&wanted[*b].abs())).unwrap();
+    let largest = (0..13).max_by(|a, b| expected[*a].abs().total_cmp(&expected[*b].abs())).unwrap();
     let first = list.lines().nth(2).unwrap();
     assert!(first.starts_with(features[largest]["name"].as_str().unwrap()), "{text}");
-    assert!(first.ends_with(if wanted[largest] < 0.0 { "------------" } else { "############" }), "{text}");
+    assert!(first.ends_with(if expected[largest] < 0.0 { "------------" } else { "############" }), "{text}");
     assert_eq!(summary["rows"], json!([4]));
 }
 
@@ -89,7 +89,7 @@ fn each_target_has_a_list() {
     assert_eq!(targets, ["class_0", "class_0 minus class_2"]);
     let both = json(&[&WINE, &TABLE, &["--mode", "contrastive", "--target", "0"]]);
     let net: f64 = numbers(&both["features"], "relevance").iter().sum();
-    let track = |books: &Value| books["inputs"]["X"].as_f64().unwrap();
+    let track = |track: &Value| track["inputs"]["X"].as_f64().unwrap();
     assert!((net - (track(&both) - track(&both["opposing"]))).abs() < 1e-3);
 }
 
@@ -109,7 +109,7 @@ fn results_have_the_names_of_features() {
 }
 
 #[test]
-fn rows_that_there_are_not_are_refused() {
+fn missing_rows_are_refused() {
     for (rows, says) in [("-1", "numbers from 0"), ("x", "0-49,60, or all"), ("5-3", "3-5")] {
         let refused = dlbc(&[&WINE, &TABLE, &["--row", rows]]);
         assert!(refused.code == Some(2) && refused.err.contains(says), "{rows}: {}", refused.err);

@@ -25,7 +25,7 @@ impl Detected {
     /// Creates the summary of a box; `scene` maps it to the picture.
     pub fn new(detected: &dlbc_runtime::Detected, scene: &Scene, classes: &Classes) -> Detected {
         Detected {
-            number: detected.number,
+            number: detected.index,
             class: detected.class,
             class_name: classes.class_name(detected.class).map(str::to_string),
             score: detected.score,

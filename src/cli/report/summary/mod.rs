@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, Start, Target};
+use dlbc_runtime::{Explanation, SeedValue, Target};
 
 use crate::cli::args::{Color, RunArgs};
 use crate::cli::checks::Checks;
@@ -354,10 +354,10 @@ fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
     let inputs = info.inputs.iter().filter_map(|i| explanation.supporting.relevance.get(&i.name));
     let arrived: f64 = inputs.flat_map(|t| t.to_f64()).map(f64::abs).sum();
     let started = match args.target.start {
-        Start::One if !explanation.argmax.is_empty() => {
+        SeedValue::One if !explanation.argmax.is_empty() => {
             args.target.total().abs() * explanation.argmax.len() as f64
         }
-        Start::One | Start::Value => explanation.supporting.start.abs(),
+        SeedValue::One | SeedValue::Value => explanation.supporting.seed_sum.abs(),
     };
     if started > 0.0 { arrived / started } else { 1.0 }
 }

@@ -55,19 +55,19 @@ impl TrackSummary {
     /// Creates the summary of a track.
     pub fn new(track: &dlbc_runtime::Track) -> TrackSummary {
         TrackSummary {
-            start: track.start,
-            inputs: track.inputs.clone(),
+            start: track.seed_sum,
+            inputs: track.input_sums.clone(),
             absorbed: track.absorbed,
             ledger: track
                 .ledger
                 .as_deref()
-                .map(|rows| ledger(track.start, &track.inputs, track.absorbed, rows)),
+                .map(|rows| ledger(track.seed_sum, &track.input_sums, track.absorbed, rows)),
             layers: modules::layers(track.modules.as_deref()),
             heads: modules::heads(track.heads.as_deref()),
         }
     }
 
-    /// True if there is a ledger by node, module or head.
+    /// Returns whether there is a ledger by node, module or head.
     pub fn has_parts(&self) -> bool {
         self.ledger.is_some() || self.layers.is_some() || self.heads.is_some()
     }
