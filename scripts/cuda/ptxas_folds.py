@@ -18,8 +18,8 @@ import zipfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from kernels import ROOT  # noqa: E402 (the line above keeps the source tree clean)
-from ptxas_gate import ptxas  # noqa: E402
+import ptxas  # noqa: E402 (the line above keeps the source tree clean)
+from kernel_files import ROOT  # noqa: E402
 
 FILE = ROOT / "cuda" / "ptxsim" / "tests" / "folds.txt"
 REQUIREMENTS = Path(__file__).with_name("requirements-nvdisasm.txt")
@@ -76,7 +76,7 @@ DIGITS = {"r": 8, "d": 16, "f": 8, "g": 16, "h": 4, "p": 1}
 
 
 def nvdisasm() -> Path:
-    folder = ptxas().parent
+    folder = next(iter(ptxas.assemblers().values())).parent
     version = re.search(r"==([\d.]+)", REQUIREMENTS.read_text()).group(1)
     binary = folder / f"nvdisasm-{version}"
     if not binary.exists():
@@ -167,7 +167,7 @@ def fold(cases: list) -> list:
     with tempfile.TemporaryDirectory() as folder:
         ptx, cubin = Path(folder) / "k.ptx", Path(folder) / "k.cubin"
         ptx.write_text(source)
-        subprocess.run([ptxas(), f"-arch={CHIP}", ptx, "-o", cubin], check=True)
+        subprocess.run([next(iter(ptxas.assemblers().values())), f"-arch={CHIP}", ptx, "-o", cubin], check=True)
         listing = subprocess.run([nvdisasm(), "-c", cubin], check=True, capture_output=True, text=True).stdout
     stored = constants(listing)
     results = []

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from kernels import ROOT, write  # noqa: E402 (the line above keeps the source tree clean)
+from kernel_files import ROOT, write, write_cases  # noqa: E402 (the line above keeps the source tree clean)
 
 REQUIREMENTS = Path(__file__).with_name("requirements-prove.txt")
 
@@ -48,14 +48,12 @@ def prover() -> Path:
 
 
 def launches() -> list:
-    """The launches of the tests."""
+    """The launches of the tests, with what each kernel takes and the sizes of the buffers."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "launches.json"
-        subprocess.run(
-            ["cargo", "test", "--quiet", "--workspace", "--test", "interpreted", "launches_are_listed"],
-            check=True, cwd=ROOT, env={**os.environ, "DLBC_LAUNCHES": str(path)}, stdout=subprocess.DEVNULL,
-        )
-        return json.loads(path.read_text())
+        write_cases(Path(folder))
+        index = json.loads((Path(folder) / "index.json").read_text())
+    return [{**case, **index["kernels"][case["kernel"]], "sizes": [b["bytes"] for b in case["buffers"]]}
+            for case in index["cases"]]
 
 
 def config(launch: dict, text: str) -> dict:
@@ -111,11 +109,10 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--seconds", type=float, default=60.0, help="for one launch")
     parser.add_argument("--planted", action="store_true", help="also without each barrier")
-    parser.add_argument("--launches", type=Path, help="a list that was written before")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
     tool = prover()
-    listed = json.loads(args.launches.read_text()) if args.launches else launches()
+    listed = launches()
     smallest = {}
     # A launch of a single element shows little: the smallest one of more than a thread's work.
     for launch in sorted(listed, key=size):

@@ -10,3 +10,6 @@ mod driver;
 mod faults;
 mod interpreted;
 mod machine;
+mod operations;
+mod plan_kernels;
+mod recording;

@@ -100,7 +100,7 @@ impl Kernels {
             Some(program) => program.clone(),
             None => {
                 let (name, text) = (module.name.clone(), module.text.clone());
-                let kernel = Kernel { name, text, threads: threads[0], shared };
+                let kernel = Kernel { name, text, threads: threads[0], shared, variant: None };
                 let program = Arc::new(load(&kernel).map_err(|_| INVALID_PTX)?);
                 function.programs.insert(shared, program.clone());
                 program

@@ -1,9 +1,12 @@
 //! The device interface of the planner: memory, kernels, and prepared sequences of launches.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use thiserror::Error;
 
 /// A kernel that has been emitted but not loaded: entry point, PTX text and block size.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Kernel {
     /// Name of the entry point.
     pub name: String,
@@ -13,7 +16,32 @@ pub struct Kernel {
     pub threads: u32,
     /// Dynamic shared memory in bytes, which each launch requests; 0 when the text declares its shared memory.
     pub shared: u32,
+    /// Description from which the kernel was emitted, of a type of its family; `None` for a family without variants. Tests
+    /// build launches from it.
+    pub variant: Option<Arc<dyn Any + Send + Sync>>,
 }
+
+impl Kernel {
+    /// Adds the description from which the kernel was emitted.
+    pub(crate) fn of_variant<T: Any + Send + Sync>(self, variant: T) -> Kernel {
+        Kernel { variant: Some(Arc::new(variant)), ..self }
+    }
+
+    /// Returns the description from which the kernel was emitted, if it is a `T`.
+    pub fn variant<T: Any>(&self) -> Option<&T> {
+        self.variant.as_ref()?.downcast_ref()
+    }
+}
+
+/// Kernels are equal if they load as the same code.
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Kernel) -> bool {
+        let parts = |k: &Kernel| (k.threads, k.shared);
+        self.name == other.name && self.text == other.text && parts(self) == parts(other)
+    }
+}
+
+impl Eq for Kernel {}
 
 /// Handle of a kernel that a device has loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

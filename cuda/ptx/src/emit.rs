@@ -238,7 +238,8 @@ impl Emitter {
         }
         text.push_str(&self.body);
         text.push_str("    ret;\n}\n");
-        Kernel { name: name.into(), text, threads, shared: if dynamic { self.shared_bytes } else { 0 } }
+        let shared = if dynamic { self.shared_bytes } else { 0 };
+        Kernel { name: name.into(), text, threads, shared, variant: None }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kernel::epilogue::Epilogue;
 use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, Skinny, Storage, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
-use crate::kernel::{attention, index, name, order, pick, pool, softmax, suppress, transpose, turn};
+use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose, turn};
 
 mod epilogues;
 mod narrow;
@@ -208,94 +208,27 @@ pub fn convs() -> Vec<Conv> {
     variants
 }
 
-/// Returns chains that together contain every function.
+/// Returns a few chains: functions that take many instructions, a selection of every kind, and a vectorised chain. Random
+/// expressions over all functions are tested by `cuda/ptxsim/tests/expressions.rs`.
 pub fn chains() -> Vec<(String, Chain)> {
-    let floats = [
-        Unary::Abs,
-        Unary::Neg,
-        Unary::Sign,
-        Unary::Exp,
-        Unary::Log,
-        Unary::Sqrt,
-        Unary::Reciprocal,
-        Unary::Erf,
-        Unary::Tanh,
-        Unary::Sigmoid,
-        Unary::Relu,
-        Unary::LeakyRelu { alpha: 0.1 },
-        Unary::Elu { alpha: 0.5 },
-        Unary::HardSigmoid { alpha: 0.2, beta: 0.5 },
-        Unary::HardSwish,
-        Unary::Softplus,
-        Unary::Softsign,
-        Unary::Clip { min: Some(-0.5), max: Some(0.75) },
-        Unary::Floor,
-        Unary::Ceil,
-        Unary::Round,
-        Unary::Sin,
-        Unary::Cos,
-    ];
-    let integers =
-        [Unary::Abs, Unary::Neg, Unary::Sign, Unary::Relu, Unary::Clip { min: Some(-2.5), max: Some(3.0) }];
-    let numbers = [
-        Binary::Add,
-        Binary::Sub,
-        Binary::Mul,
-        Binary::Div,
-        Binary::GuardedDiv,
-        Binary::Pow,
-        Binary::Min,
-        Binary::Max,
-        Binary::Mod,
-        Binary::Equal,
-        Binary::Less,
-        Binary::LessOrEqual,
-    ];
     let linear = |kind| Operand::new(kind, Access::Linear);
-    let mut chains = vec![];
-    for (kind, list, suffix) in [(Kind::F, &floats[..], ""), (Kind::I, &integers[..], "_s64")] {
-        for f in list {
-            let terms = vec![(Term::Operand(0), kind), (Term::Unary(*f, 0), kind)];
-            let chain = Chain { operands: vec![linear(kind)], terms, rank: 0, out: Access::Linear, width: 1 };
-            chains.push((format!("{}{suffix}", name::unary(*f)), chain));
-        }
-        for f in numbers {
-            let result = if f.is_predicate() { Kind::B } else { kind };
-            let terms =
-                vec![(Term::Operand(0), kind), (Term::Operand(1), kind), (Term::Binary(f, 0, 1), result)];
-            let operands = vec![linear(kind); 2];
-            let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
-            chains.push((format!("{}{suffix}", name::binary(f)), chain));
-        }
-    }
-    for f in [Binary::And, Binary::Or, Binary::Xor, Binary::Equal] {
-        let terms = vec![
-            (Term::Operand(0), Kind::B),
-            (Term::Operand(1), Kind::B),
-            (Term::Unary(Unary::Not, 0), Kind::B),
-            (Term::Binary(f, 2, 1), Kind::B),
-        ];
-        let operands = vec![linear(Kind::B); 2];
-        let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
-        chains.push((format!("not_{}_b", name::binary(f)), chain));
-    }
-    let casts = [
-        (Kind::F, DType::I64),
-        (Kind::F, DType::U8),
-        (Kind::F, DType::Bool),
-        (Kind::F, DType::F16),
-        (Kind::F, DType::Bf16),
-        (Kind::I, DType::F32),
-        (Kind::I, DType::I8),
-        (Kind::I, DType::Bool),
-        (Kind::B, DType::F32),
-        (Kind::B, DType::I64),
+    let chain = |operands: Vec<Kind>, function: (Term, Kind)| {
+        let reads = operands.iter().enumerate().map(|(i, kind)| (Term::Operand(i), *kind));
+        let terms = reads.chain([function]).collect();
+        let operands = operands.iter().map(|kind| linear(*kind)).collect();
+        Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 }
+    };
+    let (f, i) = (Kind::F, Kind::I);
+    let mut chains: Vec<(String, Chain)> = vec![
+        ("erf".into(), chain(vec![f], (Term::Unary(Unary::Erf, 0), f))),
+        ("sin".into(), chain(vec![f], (Term::Unary(Unary::Sin, 0), f))),
+        ("softplus".into(), chain(vec![f], (Term::Unary(Unary::Softplus, 0), f))),
+        ("pow".into(), chain(vec![f, f], (Term::Binary(Binary::Pow, 0, 1), f))),
+        ("pow_s64".into(), chain(vec![i, i], (Term::Binary(Binary::Pow, 0, 1), i))),
+        ("mod_s64".into(), chain(vec![i, i], (Term::Binary(Binary::Mod, 0, 1), i))),
+        ("cast_f32_i64".into(), chain(vec![f], (Term::Cast(DType::I64, 0), i))),
+        ("cast_f32_bf16".into(), chain(vec![f], (Term::Cast(DType::Bf16, 0), f))),
     ];
-    for (from, to) in casts {
-        let terms = vec![(Term::Operand(0), from), (Term::Cast(to, 0), Kind::of(to))];
-        let chain = Chain { operands: vec![linear(from)], terms, rank: 0, out: Access::Linear, width: 1 };
-        chains.push((format!("cast_{}_{to}", from.suffix()), chain));
-    }
     for kind in [Kind::F, Kind::I, Kind::B] {
         let access = Access::Strided;
         let operands = vec![Operand::new(Kind::B, access), Operand::new(kind, access), linear(kind)];

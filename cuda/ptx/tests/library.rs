@@ -70,7 +70,7 @@ fn folder() -> PathBuf {
 
 /// Returns a kernel's entry of the manifest, without registers.
 fn listed(entry: &Entry) -> Listed {
-    let Kernel { name, text, threads, shared } = &entry.kernel;
+    let Kernel { name, text, threads, shared, .. } = &entry.kernel;
     let (_, params) = text.split_once(".b8 p[").unwrap();
     let (params, _) = params.split_once(']').unwrap();
     Listed {

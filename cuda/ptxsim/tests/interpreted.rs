@@ -7,16 +7,15 @@ mod cases;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::PathBuf;
 
-use cases::{cases, failure, run};
+use cases::{cases, dump, failure, run};
 use dlbc_ptx::Kernel;
 use dlbc_ptx::library::{Entry, library};
 use dlbc_ptxsim::load;
 
 /// Schedules of the warps and blocks of each launch.
 const SCHEDULES: [u64; 5] = [1, 2, 3, 4, 5];
-/// Distance between the buffers of a listed launch, in bytes.
-const BUFFER_SPACING: u64 = 1 << 32;
 /// Minimum share of deletions that the cases of each family must detect.
 const MIN_DETECTED: f64 = 0.95;
 /// Maximum number of deletions per kernel; those of longer kernels are spaced evenly.
@@ -38,7 +37,7 @@ fn kernels_are_right_and_repeat_their_bits_under_five_schedules() {
     let (mut kernels, mut shapes, mut accesses, mut conflicts) = (0, 0, 0, 0);
     for entry in selected() {
         let program = load(&entry.kernel).unwrap_or_else(|e| panic!("{}: {e}", entry.kernel.name));
-        let cases = cases(&entry);
+        let cases = cases(&entry.kernel);
         assert!(!cases.is_empty(), "{} has no cases", entry.kernel.name);
         for case in cases {
             let context = format!("{} on {}", entry.kernel.name, case.shape);
@@ -46,7 +45,7 @@ fn kernels_are_right_and_repeat_their_bits_under_five_schedules() {
                 let line = entry.kernel.text.lines().nth(e.line as usize - 1).unwrap_or_default();
                 panic!("{context}: {e}: {line}")
             });
-            (case.check)(&first).unwrap_or_else(|e| panic!("{context}: {e}"));
+            case.check(&first).unwrap_or_else(|e| panic!("{context}: {e}"));
             for schedule in &SCHEDULES[1..] {
                 let (again, _) = run(&case, &program, *schedule).unwrap_or_else(|e| panic!("{context}: {e}"));
                 assert_eq!(first, again, "{context}: schedule {schedule} gives other bits");
@@ -79,7 +78,7 @@ struct Deletions {
 fn deleted_instructions_are_detected() {
     let mut families: BTreeMap<&str, Deletions> = BTreeMap::new();
     for entry in selected() {
-        let cases = cases(&entry);
+        let cases = cases(&entry.kernel);
         let lines: Vec<&str> = entry.kernel.text.lines().collect();
         let deletable = |line: &str| {
             let line = line.trim();
@@ -121,32 +120,18 @@ fn deleted_instructions_are_detected() {
     assert!(low.is_empty(), "fewer than 95 % of deletions detected: {low:?}");
 }
 
-/// Lists every case as a launch for the static proof of `scripts/cuda/race_proof.py`, in the file that `DLBC_LAUNCHES` names.
+/// Writes every case to the folder that `DLBC_CASES` names: what `scripts/cuda` launches on a GPU, or proves.
 #[test]
-fn launches_are_listed() {
-    let mut launches = vec![];
-    for entry in library() {
-        for case in cases(&entry) {
-            let addresses: Vec<u64> = (1..=case.buffers.len() as u64).map(|i| i * BUFFER_SPACING).collect();
-            let params = (case.params)(&addresses);
-            let sizes: Vec<u64> = case.buffers.iter().map(|(_, words)| 4 * words.len() as u64).collect();
-            // `Debug` prints strings and lists in JSON syntax.
-            launches.push(format!(
-                "{{\"kernel\":{:?},\"shape\":{:?},\"grid\":{:?},\"threads\":{},\"shared\":{},\"params\":{:?},\"addresses\":{:?},\
-                 \"sizes\":{:?}}}",
-                entry.kernel.name,
-                case.shape,
-                case.grid,
-                entry.kernel.threads,
-                entry.kernel.shared,
-                params,
-                addresses,
-                sizes
-            ));
-        }
+fn cases_are_written() {
+    let temporary = std::env::temp_dir().join(format!("dlbc-cases-{}", std::process::id()));
+    let folder = std::env::var_os("DLBC_CASES").map_or(temporary.clone(), PathBuf::from);
+    let mut entries: Vec<Entry> = selected().collect();
+    if folder == temporary {
+        entries.truncate(4);
     }
-    assert!(launches.len() >= library().len());
-    if let Some(path) = std::env::var_os("DLBC_LAUNCHES") {
-        std::fs::write(path, format!("[{}]", launches.join(",\n"))).unwrap();
-    }
+    let count = dump(&entries, &folder);
+    assert!(count >= entries.len());
+    let bytes = |name: &str| std::fs::metadata(folder.join(name)).unwrap().len();
+    println!("{count} cases, {} bytes, {} in the index", bytes("blobs.bin"), bytes("index.json"));
+    let _ = std::fs::remove_dir_all(temporary);
 }

@@ -113,7 +113,11 @@ mod tests {
         let mut kernels: Kernels<Rc<()>> = Kernels { idle: 2, ..Kernels::default() };
         let load = |kernels: &mut Kernels<Rc<()>>, name: &str| {
             let text = "text".into();
-            kernels.insert(&Kernel { name: name.into(), text, threads: 32, shared: 0 }, alive.clone(), 0)
+            kernels.insert(
+                &Kernel { name: name.into(), text, threads: 32, shared: 0, variant: None },
+                alive.clone(),
+                0,
+            )
         };
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| load(&mut kernels, name));
         assert_eq!(Rc::strong_count(&alive), 5, "kernels without a sequence stay until one is discarded");

@@ -385,7 +385,7 @@ impl Conv {
                 k.place(&finished);
             }
         }
-        emitter.finish(&self.name(), self.threads(), size_of::<ConvParams>())
+        emitter.finish(&self.name(), self.threads(), size_of::<ConvParams>()).of_variant(self.clone())
     }
 
     /// Loads both operands of a group's product.

@@ -231,7 +231,7 @@ impl Reduce {
             }
         }
         k.place(&finished);
-        emitter.finish(&self.name(), THREADS, size_of::<ReduceParams>())
+        emitter.finish(&self.name(), THREADS, size_of::<ReduceParams>()).of_variant(*self)
     }
 
     /// Loads the neutral element of the operation. For extremes of floats that is NaN, which `max` and `min` drop.

@@ -1,11 +1,13 @@
 //! Attention kernels, against a float64 evaluation that carries an error bound for each value.
 
-use dlbc_ops::prim::{Binary, Transform, Unary};
-use dlbc_ptx::kernel::attention::{Along, End, Matrix, Tiled, TiledArgs, variants};
-use dlbc_ptx::kernel::pointwise::Term;
+use dlbc_ops::prim::Transform;
+use dlbc_ops::tensor::Array;
+use dlbc_ptx::kernel::attention::{Along, End, Matrix, Tiled, TiledArgs};
+use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
+use super::bounded::{self, evaluate};
 use super::products::transform;
-use super::{Case, Random, Role};
+use super::{Case, Expected, Random, Role};
 
 /// Relative error of a 3xTF32 product or a sum of a few hundred terms, with respect to the sum of magnitudes.
 const ROUNDING: f64 = 1e-6;
@@ -14,39 +16,6 @@ const ULPS: f64 = 4e-7;
 
 /// A value and its error bound.
 type Bounded = (f64, f64);
-
-fn binary(f: Binary, (a, ea): Bounded, (b, eb): Bounded) -> Bounded {
-    let with = |y: f64, e: f64| (y, e + ULPS * y.abs());
-    match f {
-        Binary::Add => with(a + b, ea + eb),
-        Binary::Sub => with(a - b, ea + eb),
-        Binary::Mul => with(a * b, a.abs() * eb + b.abs() * ea + ea * eb),
-        Binary::GuardedDiv if b == 0.0 => (0.0, 0.0),
-        Binary::Div | Binary::GuardedDiv => {
-            with(a / b, (ea + (a / b).abs() * eb) / (b.abs() - eb).max(1e-30))
-        }
-        Binary::Equal => (f64::from(u8::from(a == b)), 0.0),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn evaluate(terms: &[Term], operands: &[Bounded]) -> Bounded {
-    let mut values: Vec<Bounded> = vec![];
-    for term in terms {
-        values.push(match term {
-            Term::Operand(i) => operands[*i],
-            Term::Float(v) => (f64::from(*v), 0.0),
-            Term::Unary(Unary::Exp, a) => {
-                let (x, e) = values[*a];
-                (x.exp(), x.exp() * (e + ULPS))
-            }
-            Term::Binary(f, a, b) => binary(*f, values[*a], values[*b]),
-            Term::Select(c, a, b) => values[if values[*c].0 != 0.0 { *a } else { *b }],
-            other => panic!("{other:?}"),
-        });
-    }
-    *values.last().unwrap()
-}
 
 /// Matrices `[batch, rows, columns]` in memory.
 struct Stored {
@@ -93,15 +62,13 @@ struct Shape {
     by_rows: bool,
 }
 
-pub fn attention(name: &str) -> Vec<Case> {
-    let variant = name.strip_prefix("attention_").unwrap();
-    let (_, kernel) = variants().into_iter().find(|(n, _)| n == variant).unwrap();
+pub fn attention(kernel: &Tiled) -> Vec<Case> {
     let shapes = [
         Shape { batch: 2, rows: 67, columns: 70, depths: [36, 9], width: 66, by_rows: true },
         Shape { batch: 1, rows: 1, columns: 1, depths: [1, 1], width: 1, by_rows: true },
         Shape { batch: 1, rows: 16, columns: 128, depths: [40, 8], width: 8, by_rows: false },
     ];
-    shapes.into_iter().map(|shape| case(&kernel, shape)).collect()
+    shapes.into_iter().map(|shape| case(kernel, shape)).collect()
 }
 
 fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: Shape) -> Case {
@@ -158,33 +125,43 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
 
     let mut results: Vec<Vec<Bounded>> = vec![vec![(0.0, 0.0); batch * rows * width]];
     results.extend([vec![(0.0, 0.0); batch * rows], vec![(0.0, 0.0); batch * rows]]);
-    let terms: Vec<Term> = kernel.terms.iter().map(|(t, _)| t.clone()).collect();
     for b in 0..batch {
         for i in 0..rows {
-            let scores: Vec<Bounded> = (0..columns)
-                .map(|j| {
-                    let mut values = vec![];
-                    for (g, group) in kernel.groups.iter().enumerate() {
-                        for transforms in &group.parts {
-                            let [left, right] = [&sources[2 * g], &sources[2 * g + 1]];
-                            let products = (0..left.columns).map(|d| {
-                                transform(transforms[0], left.at(b, i, d))
-                                    * transform(transforms[1], right.at(b, j, d))
-                            });
-                            let (sum, size) = products.fold((0.0, 0.0), |(s, m), p| (s + p, m + p.abs()));
-                            values.push((sum, ROUNDING * size));
-                        }
-                    }
-                    for (m, (_, along)) in operands.iter().zip(&kernel.operands) {
-                        values.push(match along {
-                            Along::Own => (f64::from(m.at(b, i, 0)), 0.0),
-                            Along::Other => (f64::from(m.at(b, 0, j)), 0.0),
-                            Along::Both => (f64::from(m.at(b, i, j)), 0.0),
+            let mut values: Vec<bounded::Bounded> = vec![];
+            for (g, group) in kernel.groups.iter().enumerate() {
+                let [left, right] = [&sources[2 * g], &sources[2 * g + 1]];
+                for transforms in &group.parts {
+                    let score = |j: usize| {
+                        let products = (0..left.columns).map(|d| {
+                            transform(transforms[0], left.at(b, i, d))
+                                * transform(transforms[1], right.at(b, j, d))
                         });
+                        products.fold((0.0, 0.0), |(s, m), p| (s + p, m + p.abs()))
+                    };
+                    let (sums, sizes): (Vec<f64>, Vec<f64>) = (0..columns).map(score).unzip();
+                    let bounds = sizes.iter().map(|s| ROUNDING * s).collect();
+                    values.push(bounded::Bounded::floats(sums, bounds));
+                }
+            }
+            for (m, (kind, along)) in operands.iter().zip(&kernel.operands) {
+                let at = |j: usize| match along {
+                    Along::Own => m.at(b, i, 0),
+                    Along::Other => m.at(b, 0, j),
+                    Along::Both => m.at(b, i, j),
+                };
+                values.push(match kind {
+                    Kind::B => {
+                        let bools: Vec<bool> = (0..columns).map(|j| at(j) > 0.0).collect();
+                        bounded::Bounded::exact(Array::B(ndarray::Array1::from(bools).into_dyn()))
                     }
-                    evaluate(&terms, &values)
-                })
-                .collect();
+                    _ => bounded::Bounded::floats(
+                        (0..columns).map(|j| f64::from(at(j))).collect(),
+                        vec![0.0; columns],
+                    ),
+                });
+            }
+            let result = evaluate(&kernel.terms, &values).result;
+            let scores: Vec<Bounded> = result.to_floats().into_iter().zip(result.bounds).collect();
             let row = b * rows + i;
             let (mut weights, mut scale) = (scores.clone(), (1.0, 0.0));
             if masks {
@@ -235,9 +212,12 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
         .collect();
     let mut buffers: Vec<(Role, Vec<u32>)> =
         stored.iter().map(|r| (Role::Write, vec![0; results[*r].len()])).collect();
-    for m in weight.iter().chain(&sources).chain(&operands) {
+    let kinds = kernel.operands.iter().map(|(kind, _)| *kind);
+    let floats = std::iter::repeat_n(Kind::F, weight.iter().count() + sources.len());
+    for (m, kind) in weight.iter().chain(&sources).chain(&operands).zip(floats.chain(kinds)) {
         matrices.push(m.matrix());
-        buffers.push((Role::Read, m.values.iter().map(|v| v.to_bits()).collect()));
+        let word = |v: &f32| if kind == Kind::B { u32::from(*v > 0.0) } else { v.to_bits() };
+        buffers.push((Role::Read, m.values.iter().map(word).collect()));
     }
     let args = TiledArgs {
         rows: rows as u32,
@@ -247,7 +227,11 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
         depths: kernel.groups.iter().zip(depths).map(|(_, d)| d as u32).collect(),
         matrices,
     };
-    let expected: Vec<Vec<Bounded>> = stored.iter().map(|r| results[*r].clone()).collect();
+    let expected = stored.iter().map(|r| {
+        let (values, bounds) = results[*r].iter().map(|(e, bound)| (*e, bound + 1e-30)).unzip();
+        Expected::Floats(values, bounds)
+    });
+    let expected = expected.collect();
     let grid = kernel.blocks(&args);
     let kernel = kernel.clone();
     Case {
@@ -259,17 +243,6 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
             args.matrices.iter_mut().zip(at).for_each(|(m, at)| m.address = *at);
             kernel.params(&args)
         }),
-        check: Box::new(move |results| {
-            for (words, expected) in results.iter().zip(&expected) {
-                for (word, (e, bound)) in words.iter().zip(expected) {
-                    let f = f64::from(f32::from_bits(*word));
-                    let same = f == *e || (f.is_nan() && e.is_nan()) || (f - e).abs() <= *bound + 1e-30;
-                    if !same {
-                        return Err("wrong numbers".into());
-                    }
-                }
-            }
-            Ok(())
-        }),
+        expected,
     }
 }

@@ -3,16 +3,28 @@
 #![allow(dead_code)]
 
 mod attention;
+pub mod bounded;
+pub mod chains;
 mod choosing;
+mod dump;
+mod expected;
 mod indexing;
 mod moving;
 mod products;
 mod values;
 
+#[allow(unused_imports)]
+pub use dump::dump;
+pub use expected::Expected;
+
 use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::tensor::{Array, DType, Tensor};
+use dlbc_ptx::kernel::attention::Tiled;
+use dlbc_ptx::kernel::conv::Conv;
+use dlbc_ptx::kernel::gemm::{Gemm, Skinny};
+use dlbc_ptx::kernel::pointwise::Chain;
+use dlbc_ptx::kernel::reduce::Reduce;
 use dlbc_ptx::kernel::storage::Storage;
-use dlbc_ptx::library::Entry;
 use dlbc_ptx::{Kernel, Region};
 use dlbc_ptxsim::{Fault, Memory, Program, Settings, Stats, launch, load};
 
@@ -26,36 +38,60 @@ pub enum Role {
 
 /// Builds the parameter block from the addresses of the buffers.
 pub type BuildParams = Box<dyn Fn(&[u64]) -> Vec<u8>>;
-/// Checks the words of the buffers that were written; fails with a message.
-pub type Check = Box<dyn Fn(&[Vec<u32>]) -> Result<(), String>>;
 
-/// A launch and the check of its results.
+/// A launch and its expected results.
 pub struct Case {
     pub shape: String,
     pub grid: [u32; 3],
     /// Buffers in words. The initial words of a [`Role::Write`] buffer are not uploaded.
     pub buffers: Vec<(Role, Vec<u32>)>,
     pub params: BuildParams,
-    pub check: Check,
+    /// Contents of the buffers that are not [`Role::Read`], in order.
+    pub expected: Vec<Expected>,
 }
 
-/// Returns the cases of a kernel; empty for an unknown family.
-pub fn cases(entry: &Entry) -> Vec<Case> {
-    let name = entry.kernel.name.as_str();
-    match entry.family {
-        "gemm" => products::gemm(name),
-        "conv" => products::conv(name),
-        "reduce" => values::reduce(name),
+impl Case {
+    /// Compares the buffers that were written; fails with the first element that differs.
+    pub fn check(&self, results: &[Vec<u32>]) -> Result<(), String> {
+        if results.len() != self.expected.len() {
+            return Err(format!("{} results, expected {}", results.len(), self.expected.len()));
+        }
+        let mut pairs = self.expected.iter().zip(results).enumerate();
+        pairs.try_for_each(|(i, (e, words))| e.check(words).map_err(|e| format!("result {i}: {e}")))
+    }
+}
+
+/// Returns the cases of a kernel: by the description from which it was emitted, or by its name. Empty for an unknown kernel.
+pub fn cases(kernel: &Kernel) -> Vec<Case> {
+    if let Some(v) = kernel.variant::<Gemm>() {
+        return products::gemm(v);
+    }
+    if let Some(v) = kernel.variant::<Skinny>() {
+        return products::skinny(v);
+    }
+    if let Some(v) = kernel.variant::<Conv>() {
+        return products::conv(v);
+    }
+    if let Some(v) = kernel.variant::<Reduce>() {
+        return values::reduce(*v);
+    }
+    if let Some(v) = kernel.variant::<Tiled>() {
+        return attention::attention(v);
+    }
+    if let Some(v) = kernel.variant::<Chain>() {
+        return chains::chain(v);
+    }
+    let name = kernel.name.as_str();
+    match name.split('_').next().unwrap_or_default() {
+        "gemm" => products::integers(),
         "softmax" => values::softmax(),
-        "attention" => attention::attention(name),
-        "pointwise" => values::pointwise(name),
         "pick" => moving::pick(name),
         "transpose" => moving::transpose(name),
         "turn" => moving::turn(name),
-        "index" => indexing::index(name),
-        "order" => choosing::order(name),
-        "suppress" => choosing::suppress(name),
-        "pool" => moving::pool(name),
+        "window" => moving::pool(name),
+        "gather" | "overwrite" | "resolve" | "starts" | "scatter" => indexing::index(name),
+        "keys" | "rank" | "digits" | "shift" | "scan" | "top" | "columns" => choosing::order(name),
+        "suppress" | "collect" => choosing::suppress(name),
         _ => vec![],
     }
 }
@@ -95,7 +131,7 @@ pub fn failure(case: &Case, kernel: &Kernel, schedule: u64) -> Option<String> {
     };
     match run(case, &program, schedule) {
         Err(fault) => Some(fault.kind.into()),
-        Ok((results, _)) => (case.check)(&results).err(),
+        Ok((results, _)) => case.check(&results).err(),
     }
 }
 
@@ -171,46 +207,4 @@ pub fn packed(storage: Storage, values: &[f32]) -> Vec<u32> {
 pub fn expected(op: &Prim, inputs: &[&Tensor]) -> Array {
     let arrays: Vec<Array> = inputs.iter().map(|t| Array::from_tensor(t)).collect();
     reference::eval(op, &arrays.iter().collect::<Vec<_>>()).unwrap()
-}
-
-/// Compares words to floats, each within its bound.
-pub fn near<'a>(
-    words: &[u32],
-    values: impl IntoIterator<Item = &'a f64>,
-    bound: impl Fn(usize, f64) -> f64,
-) -> Result<(), String> {
-    for (i, (word, e)) in words.iter().zip(values).enumerate() {
-        let (f, e32) = (f64::from(f32::from_bits(*word)), f64::from(*e as f32));
-        let same = f == e32 || (f.is_nan() && e.is_nan()) || (f - e).abs() <= bound(i, *e);
-        if !same {
-            return Err("wrong numbers".into());
-        }
-    }
-    Ok(())
-}
-
-/// Compares words to an array: integers and booleans exactly, floats within the bound of each element.
-pub fn holds(words: &[u32], array: &Array, bound: impl Fn(usize, f64) -> f64) -> Result<(), String> {
-    match array {
-        Array::F(a) => {
-            near(words, a, bound)?;
-        }
-        Array::I(a) => {
-            let integers = words.chunks(2).map(|w| (u64::from(w[0]) | u64::from(w[1]) << 32) as i64);
-            if !integers.eq(a.iter().copied()) {
-                return Err("wrong numbers".into());
-            }
-        }
-        Array::B(a) => {
-            if !words.iter().copied().eq(a.iter().map(|v| u32::from(*v))) {
-                return Err("wrong numbers".into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns a check of the first result against an array.
-pub fn check(array: Array, bound: impl Fn(usize, f64) -> f64 + 'static) -> Check {
-    Box::new(move |results| holds(&results[0], &array, &bound))
 }

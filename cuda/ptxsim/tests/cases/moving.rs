@@ -8,7 +8,7 @@ use dlbc_ptx::kernel::pool::PoolParams;
 use dlbc_ptx::kernel::transpose::TransposeParams;
 use dlbc_ptx::kernel::turn::{TurnParams, blocks};
 
-use super::{Case, Check, Random, Role, check, expected, words};
+use super::{Case, Expected, Random, Role, expected, words};
 
 pub fn pick(name: &str) -> Vec<Case> {
     let is_64_bit = name.ends_with("b64");
@@ -45,9 +45,7 @@ pub fn pick(name: &str) -> Vec<Case> {
             let (dims, starts) = ([6, 5, 7, 1, 1, 1, 1, 1], [0, 6, 11, 0, 0, 0, 0, 0]);
             PickParams { x: at[0], table: at[1], y: at[2], fill, count: 210, dims, starts }.bytes()
         }),
-        check: Box::new(
-            move |results| if results[0] == reference { Ok(()) } else { Err("wrong numbers".into()) },
-        ),
+        expected: vec![Expected::Words(reference)],
     }]
 }
 
@@ -116,7 +114,7 @@ pub fn pool(name: &str) -> Vec<Case> {
             }
             windows
         };
-        let case = |out: u32, buffers: Vec<(Role, Vec<u32>)>, places: [usize; 4], check| {
+        let case = |out: u32, buffers: Vec<(Role, Vec<u32>)>, places: [usize; 4], expected| {
             let mut buffers = buffers;
             buffers.push((Role::Write, vec![0; out as usize * width]));
             let last = buffers.len() - 1;
@@ -128,7 +126,7 @@ pub fn pool(name: &str) -> Vec<Case> {
                     let [x, y, r, winner] = places.map(|p| at[p]);
                     PoolParams { x, y, r, winner, out: at[last], count: out, ..params }.bytes()
                 }),
-                check,
+                expected: vec![expected],
             }
         };
         let read = |t: &Tensor| (Role::Read, words(t));
@@ -137,46 +135,34 @@ pub fn pool(name: &str) -> Vec<Case> {
                 outs,
                 vec![read(&x)],
                 [0; 4],
-                check(expected(&Prim::WindowSum(prim::WindowSum(window.clone())), &[&x]), close),
+                Expected::array(&expected(&Prim::WindowSum(prim::WindowSum(window.clone())), &[&x]), close),
             ),
             n if n.starts_with("window_max") => case(
                 outs,
                 vec![read(&x)],
                 [0; 4],
-                check(expected(&Prim::WindowMax(prim::WindowMax(window.clone())), &[&x]), close),
+                Expected::array(&expected(&Prim::WindowMax(prim::WindowMax(window.clone())), &[&x]), close),
             ),
             n if n.starts_with("window_spread") => {
                 let op = Prim::WindowSumTranspose(prim::WindowSumTranspose {
                     window: window.clone(),
                     to: dims.clone(),
                 });
-                case(ins, vec![read(&s)], [0; 4], check(expected(&op, &[&s]), close))
+                case(ins, vec![read(&s)], [0; 4], Expected::array(&expected(&op, &[&s]), close))
             }
             "window_shares" => {
                 let share = |(taps, r): (&Vec<u32>, &f32)| f64::from(*r) / taps.len() as f64;
                 let shares: Vec<f64> = winners().iter().zip(&s.to_f32()).map(share).collect();
-                let check: Check = Box::new(move |results| {
-                    let same = |(f, e): (&u32, &f64)| {
-                        let f = f64::from(f32::from_bits(*f));
-                        // The share of a window without a winner is never read.
-                        !e.is_finite() || (f - e).abs() <= 1e-6 * e.abs()
-                    };
-                    if results[0].iter().zip(&shares).all(same) {
-                        Ok(())
-                    } else {
-                        Err("wrong numbers".into())
-                    }
-                });
-                case(outs, vec![read(&x), read(y.as_ref().unwrap()), read(&s)], [0, 1, 2, 0], check)
+                // The share of a window without a winner is never read.
+                let bound = |_, e: f64| if e.is_finite() { 1e-6 * e.abs() } else { f64::INFINITY };
+                let expected = Expected::floats(shares, bound);
+                case(outs, vec![read(&x), read(y.as_ref().unwrap()), read(&s)], [0, 1, 2, 0], expected)
             }
             "window_winners" => {
                 let first: Vec<u32> =
                     winners().iter().map(|t| t.first().copied().unwrap_or(u32::MAX)).collect();
-                let check: Check =
-                    Box::new(
-                        move |results| if results[0] == first { Ok(()) } else { Err("wrong numbers".into()) },
-                    );
-                case(outs, vec![read(&x), read(y.as_ref().unwrap())], [0, 1, 0, 0], check)
+                let buffers = vec![read(&x), read(y.as_ref().unwrap())];
+                case(outs, buffers, [0, 1, 0, 0], Expected::Words(first))
             }
             name => {
                 let first = name == "window_give_first";
@@ -189,7 +175,7 @@ pub fn pool(name: &str) -> Vec<Case> {
                 let relevance = if first { words(&s) } else { shares.iter().map(|v| v.to_bits()).collect() };
                 let buffers =
                     vec![read(&x), read(y.as_ref().unwrap()), (Role::Read, relevance), (Role::Read, firsts)];
-                case(ins, buffers, [0, 1, 2, 3], check(reference, close))
+                case(ins, buffers, [0, 1, 2, 3], Expected::array(&reference, close))
             }
         });
     }
@@ -239,9 +225,7 @@ pub fn transpose(name: &str) -> Vec<Case> {
             grid: [tiles, 1, 1],
             buffers: vec![(Role::Read, source), (Role::Write, vec![0; reference.len()])],
             params: Box::new(move |at| TransposeParams { x: at[0] + first, y: at[1], ..params }.bytes()),
-            check: Box::new(
-                move |results| if results[0] == reference { Ok(()) } else { Err("wrong numbers".into()) },
-            ),
+            expected: vec![Expected::Words(reference)],
         });
     }
     cases
@@ -285,11 +269,7 @@ pub fn turn(name: &str) -> Vec<Case> {
                 }
                 params.bytes()
             }),
-            check: Box::new(
-                move |results| {
-                    if results == expected_results { Ok(()) } else { Err("wrong words".into()) }
-                },
-            ),
+            expected: expected_results.into_iter().map(Expected::Words).collect(),
         });
     }
     cases

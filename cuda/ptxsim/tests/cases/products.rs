@@ -1,15 +1,14 @@
 //! Products and convolutions. The error of an element is bounded by that of its arithmetic times its sum of magnitudes.
 
-use dlbc_ops::prim::{self, Binary, ConvGeometry, Prim, Transform, Unary, Window};
+use dlbc_ops::prim::{self, ConvGeometry, Prim, Transform, Window};
 use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
-use dlbc_ptx::kernel::conv::{ConvParams, Direction, ENTRY};
+use dlbc_ptx::kernel::conv::{Conv, ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue};
-use dlbc_ptx::kernel::gemm::{GemmParams, Layout, SecondProduct, Skinny, Storage, Tile};
-use dlbc_ptx::kernel::pointwise::Term;
-use dlbc_ptx::library::{convs, gemms, skinny};
+use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, SecondProduct, Skinny, Storage, Tile};
 
-use super::{Case, Check, Random, Role, check, expected, near, packed, rounded, words};
+use super::bounded::{Bounded, evaluate};
+use super::{Case, Expected, Random, Role, expected, packed, rounded, words};
 
 /// Relative error of float32 sums and epilogues.
 const ROUNDING: f64 = 1e-6;
@@ -25,28 +24,6 @@ pub fn transform(transform: Transform, v: f32) -> f64 {
         Transform::Square => v * v,
         Transform::One => 1.0,
     }
-}
-
-/// Evaluates an epilogue in float64.
-fn evaluate(epilogue: &Epilogue, sums: &[f64], operands: &[f64]) -> f64 {
-    let mut values: Vec<f64> = vec![];
-    for (term, _) in &epilogue.terms {
-        let value = match term {
-            Term::Operand(i) if *i < sums.len() => sums[*i],
-            Term::Operand(i) => operands[i - sums.len()],
-            Term::Float(v) => f64::from(*v),
-            Term::Binary(Binary::Min, a, b) => values[*a].min(values[*b]),
-            Term::Unary(Unary::Abs, a) => values[*a].abs(),
-            Term::Unary(Unary::Relu, a) => values[*a].max(0.0),
-            Term::Binary(Binary::Add, a, b) => values[*a] + values[*b],
-            Term::Binary(Binary::Mul, a, b) => values[*a] * values[*b],
-            Term::Binary(Binary::GuardedDiv, _, b) if values[*b] == 0.0 => 0.0,
-            Term::Binary(Binary::GuardedDiv, a, b) => values[*a] / values[*b],
-            other => panic!("no cases for {other:?}"),
-        };
-        values.push(value);
-    }
-    values.last().copied().unwrap_or(sums[0])
 }
 
 /// Operands of an epilogue.
@@ -84,26 +61,32 @@ impl EpilogueOperands {
     }
 }
 
-fn error(tile: Option<Tile>) -> f64 {
-    ROUNDING + tile.and_then(Tile::math).map_or(0.0, |math| math.rounding())
+/// Relative error of a sum of this depth.
+fn error(tile: Option<Tile>, depth: usize) -> f64 {
+    ROUNDING + tile.and_then(Tile::math).map_or(0.0, |math| math.error(depth))
 }
 
 /// Sums of an element, each with its sum of magnitudes.
 type Sums = Vec<(f64, f64)>;
 
-/// Checks that each element is within the range of the epilogue's values for sums that are off by `error` times their magnitudes.
-fn close(epilogue: Epilogue, error: f64, sums: Vec<Sums>, operands: Vec<Vec<f64>>) -> Check {
-    let count = sums.len();
-    let at = move |i: usize, sides: [f64; 2]| {
-        let shifted = sums[i].iter().zip(sides).map(|((sum, size), side)| sum + side * error * size);
-        evaluate(&epilogue, &shifted.collect::<Vec<_>>(), &operands[i])
+/// Expects the epilogue's values for sums that are off by up to `error` times their magnitudes.
+fn close(epilogue: &Epilogue, error: f64, sums: &[Sums], operands: &[Vec<f64>]) -> Expected {
+    let count = sums.first().map_or(0, Vec::len);
+    let sum = |n: usize| {
+        let values = sums.iter().map(|s| s[n].0).collect();
+        let bounds = sums.iter().map(|s| error * s[n].1 + ROUNDING * s[n].0.abs()).collect();
+        Bounded::floats(values, bounds)
     };
-    let exact: Vec<f64> = (0..count).map(|i| at(i, [0.0; 2])).collect();
-    let bound = move |i: usize, e: f64| {
-        let ends = [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]].map(|sides| at(i, sides));
-        ends.into_iter().map(|end| (end - e).abs()).fold(0.0, f64::max) + ROUNDING * e.abs()
-    };
-    Box::new(move |results| near(&results[0], &exact, &bound))
+    let mut list: Vec<Bounded> = (0..count).map(sum).collect();
+    if epilogue.terms.is_empty() {
+        return list.remove(0).expected();
+    }
+    for n in 0..operands.first().map_or(0, Vec::len) {
+        let values: Vec<f64> = operands.iter().map(|o| o[n]).collect();
+        let bounds = vec![0.0; values.len()];
+        list.push(Bounded::floats(values, bounds));
+    }
+    evaluate(&epilogue.terms, &list).result.expected()
 }
 
 /// A matrix in the layout that a variant requires. Padding is NaN.
@@ -161,37 +144,34 @@ fn sizes(batch: [usize; 2], mnk: [usize; 3], slices: usize) -> Sizes {
     Sizes { batch, mnk, slices }
 }
 
-pub fn gemm(name: &str) -> Vec<Case> {
-    if let Some(v) = gemms().into_iter().find(|g| g.name() == name) {
-        let (r, c, d) = (v.tile.rows as usize, v.tile.columns as usize, v.tile.depth as usize);
-        let slices = if v.epilogue.terms.is_empty() { 2 } else { 1 };
-        let sizes = [
-            sizes([2, 1], [r + 3, c + 5, 2 * d + 3], 1),
-            sizes([1, 3], [1, 1, 1], 1),
-            // More depth than the ring's stages, in slices unless there is an epilogue.
-            sizes([1, 1], [r, c, 6 * d - 2], slices),
-            sizes([2, 2], [3, 2, 0], 1),
-        ]
-        .map(|s| s.whole(&v.layouts));
-        let tile = v.tile;
-        let products = (v.transforms, v.second);
-        return floats(products, v.layouts, &v.epilogue, [c, d], error(Some(tile)), &sizes, |p| v.grid(p));
-    }
-    if let Some(v) = skinny().into_iter().find(|v| v.name() == name) {
-        let (r, c, d) = (v.rows as usize, v.columns() as usize, Skinny::DEPTH as usize);
-        let slices = if v.epilogue.terms.is_empty() { 2 } else { 1 };
-        // Vectorised loads need multiples of four.
-        let sizes = [
-            sizes([2, 1], [r, c + 8, d + 36], 1),
-            sizes([1, 2], [r.div_ceil(2), 4, 4], 1),
-            sizes([1, 1], [r, c, 2 * d + 100], slices),
-            sizes([2, 2], [1, 4, 0], 1),
-        ];
-        let layouts = [Layout::default(), v.layout];
-        let products = (v.transforms, None);
-        return floats(products, layouts, &v.epilogue, [c, d], ROUNDING, &sizes, |p| v.grid(p));
-    }
-    integers()
+pub fn gemm(v: &Gemm) -> Vec<Case> {
+    let tile = v.tile;
+    let (r, c, d) = (tile.rows as usize, tile.columns as usize, tile.depth as usize);
+    let slices = if v.epilogue.terms.is_empty() { 2 } else { 1 };
+    let sizes = [
+        sizes([2, 1], [r + 3, c + 5, 2 * d + 3], 1),
+        sizes([1, 3], [1, 1, 1], 1),
+        // More depth than the ring's stages, in slices unless there is an epilogue.
+        sizes([1, 1], [r, c, 6 * d - 2], slices),
+        sizes([2, 2], [3, 2, 0], 1),
+    ]
+    .map(|s| s.whole(&v.layouts));
+    let products = (v.transforms, v.second);
+    floats(products, v.layouts, &v.epilogue, [c, d], |k| error(Some(tile), k), &sizes, |p| v.grid(p))
+}
+
+pub fn skinny(v: &Skinny) -> Vec<Case> {
+    let (r, c, d) = (v.rows as usize, v.columns() as usize, Skinny::DEPTH as usize);
+    let slices = if v.epilogue.terms.is_empty() { 2 } else { 1 };
+    // Vectorised loads need multiples of four.
+    let sizes = [
+        sizes([2, 1], [r, c + 8, d + 36], 1),
+        sizes([1, 2], [r.div_ceil(2), 4, 4], 1),
+        sizes([1, 1], [r, c, 2 * d + 100], slices),
+        sizes([2, 2], [1, 4, 0], 1),
+    ];
+    let (layouts, products) = ([Layout::default(), v.layout], (v.transforms, None));
+    floats(products, layouts, &v.epilogue, [c, d], |_| ROUNDING, &sizes, |p| v.grid(p))
 }
 
 fn floats(
@@ -199,7 +179,7 @@ fn floats(
     layouts: [Layout; 2],
     epilogue: &Epilogue,
     [c, d]: [usize; 2],
-    error: f64,
+    error: impl Fn(usize) -> f64,
     sizes: &[Sizes],
     grid: impl Fn(&GemmParams) -> [u32; 3],
 ) -> Vec<Case> {
@@ -252,7 +232,7 @@ fn floats(
                 let epilogue = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
                 GemmParams { a, b, c, epilogue, ..params }.bytes()
             }),
-            check: close(epilogue.clone(), error, sums, operands),
+            expected: vec![close(epilogue, error(k), &sums, &operands)],
         });
     }
     cases
@@ -267,7 +247,7 @@ fn combined(first: (f64, f64), second: Option<((f64, f64), bool)>) -> Sums {
     }
 }
 
-fn integers() -> Vec<Case> {
+pub fn integers() -> Vec<Case> {
     let mut random = Random::new(11);
     let mut cases = vec![];
     for ([outer, inner], m, n, k) in [([2, 3], 3, 5, 7), ([1, 2], 20, 15, 4), ([1, 1], 1, 1, 0)] {
@@ -295,7 +275,7 @@ fn integers() -> Vec<Case> {
                 (Role::Write, vec![0; 2 * elements]),
             ],
             params: Box::new(move |at| GemmParams { a: at[0], b: at[1], c: at[2], ..params }.bytes()),
-            check: check(expected(&op, &[&a, &b]), |_, _| 0.0),
+            expected: vec![Expected::array(&expected(&op, &[&a, &b]), |_, _| 0.0)],
         });
     }
     cases
@@ -309,8 +289,7 @@ fn elements(array: &Array) -> Vec<f64> {
     }
 }
 
-pub fn conv(name: &str) -> Vec<Case> {
-    let Some(variant) = convs().into_iter().find(|v| v.name() == name) else { return vec![] };
+pub fn conv(variant: &Conv) -> Vec<Case> {
     let direction = variant.direction;
     let strides = match direction {
         Direction::Forward => [2, 1, 3],
@@ -441,7 +420,7 @@ pub fn conv(name: &str) -> Vec<Case> {
                 let epilogue = std::array::from_fn(|i| at.get(4 + i).copied().unwrap_or(0));
                 ConvParams { data, weight, table, out, epilogue, ..params }.bytes()
             }),
-            check: close(variant.epilogue.clone(), error(variant.tile), sums, operands),
+            expected: vec![close(&variant.epilogue, error(variant.tile, depths), &sums, &operands)],
         });
     }
     cases

@@ -1,378 +1,163 @@
-//! Elementwise chains, reductions, softmax.
+//! Reductions and softmax.
 
 use dlbc_ops::prim::{self, Prim, Reduction};
-use dlbc_ops::tensor::{Array, DType, Tensor};
+use dlbc_ops::tensor::Tensor;
 use dlbc_ptx::Params as _;
-use dlbc_ptx::kernel::pointwise::{Access, ChainArgs, Kind, Operand, Term};
-use dlbc_ptx::kernel::reduce::{Pass, Reduce, ReduceParams, Team};
+use dlbc_ptx::kernel::pointwise::Kind;
+use dlbc_ptx::kernel::reduce::{Pass, Reduce, ReduceParams};
 use dlbc_ptx::kernel::softmax::{SoftmaxParams, blocks};
-use dlbc_ptx::library::chains;
 
-use super::{Case, Random, Role, check, expected, packed, rounded, words};
-
-fn bools(values: impl Iterator<Item = bool>, dims: &[usize]) -> Tensor {
-    let bytes: Vec<u8> = values.map(u8::from).collect();
-    Tensor::from_bytes(DType::Bool, dims.to_vec(), std::sync::Arc::new(bytes)).unwrap()
-}
-
-/// Builds an operand from special values: zeros, infinities, NaN, subnormals, ties. With `mild`, large magnitudes are replaced.
-fn operand(kind: Kind, place: usize, count: usize, mild: bool) -> Tensor {
-    let floats = [
-        0.0f32,
-        -0.0,
-        1.0,
-        -1.0,
-        0.5,
-        -0.5,
-        2.0,
-        -2.5,
-        3.0,
-        -7.25,
-        1e-3,
-        -1e-30,
-        0.7,
-        0.9999,
-        1.0001,
-        20.0,
-        -20.0,
-        100.0,
-        -100.0,
-        1e-40,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        f32::NAN,
-        3.4e38,
-        65520.0,
-        300.5,
-        -129.0,
-        1e19,
-        1.5,
-        4.5,
-        -0.63,
-        0.61,
-    ];
-    let integers =
-        [0i64, 1, -1, 2, -2, 3, -3, 5, 7, -8, 70, 200, -200, 1 << 33, -(1 << 40), i64::MAX, i64::MIN];
-    let step = [1, 7, 3][place % 3];
-    // The list repeats with a shift, so that neighbouring reads past the end differ.
-    match kind {
-        Kind::F => {
-            let value = |i: usize| floats[(i * step + i / floats.len() * place) % floats.len()];
-            let mut v: Vec<f32> = (0..count).map(value).collect();
-            if mild {
-                v.iter_mut().for_each(|v| *v = if v.abs() < 50.0 { *v } else { 1.25 });
-            }
-            Tensor::from_f32(&[count], &v)
-        }
-        Kind::I => {
-            let value = |i: usize| integers[(i * step + i / integers.len() * place) % integers.len()];
-            let v: Vec<i64> = (0..count).map(value).map(|v| if mild { v.clamp(-9, 66) } else { v }).collect();
-            Tensor::from_i64(&[count], &v)
-        }
-        Kind::B => bools((0..count).map(|i| (i / (place + 1)).is_multiple_of(2)), &[count]),
-    }
-}
-
-pub fn pointwise(name: &str) -> Vec<Case> {
-    let short = name.strip_prefix("pointwise_").unwrap();
-    let (_, chain) = chains().into_iter().find(|(n, _)| n == short).unwrap();
-    if chain.out == Access::Strided {
-        return vec![strided(chain)];
-    }
-    if chain.rank > 0 {
-        return vec![transposed(chain)];
-    }
-    let mut cases = vec![];
-    // The second case has a divisor of 0, which fails for integers.
-    for (count, zero) in [(600usize, false), (600, true)] {
-        if zero && !chain.fails() {
-            continue;
-        }
-        let kinds: Vec<Kind> = chain.operands.iter().map(|o| o.kind).collect();
-        let mild = ["mod", "pow", "sin", "cos", "pow_s64"].contains(&short);
-        let mut inputs: Vec<Tensor> = kinds
-            .iter()
-            .enumerate()
-            .map(|(i, k)| match chain.operands[i].access {
-                Access::Scalar => Tensor::from_f32(&[1], &[0.375]),
-                Access::Linear | Access::Strided => operand(*k, i, count, mild),
-            })
-            .collect();
-        if short == "mod" {
-            // Divisors are large enough that rounding the quotient does not change the remainder.
-            let divisors: Vec<f32> =
-                inputs[1].to_f32().iter().map(|v| if v.abs() > 0.1 { *v } else { 0.75 }).collect();
-            inputs[1] = Tensor::from_f32(&[count], &divisors);
-            let dividends: Vec<f32> =
-                inputs[0].to_f32().iter().map(|v| if v.is_finite() { v * 1.003 } else { 2.2 }).collect();
-            inputs[0] = Tensor::from_f32(&[count], &dividends);
-        }
-        if chain.fails() && !zero {
-            let nonzero: Vec<i64> = if short == "pow_s64" {
-                inputs[0] = Tensor::from_i64(
-                    &[count],
-                    &inputs[0].to_i64().iter().map(|v| if *v == 0 { 6 } else { *v }).collect::<Vec<_>>(),
-                );
-                inputs[1].to_i64()
-            } else {
-                inputs[1].to_i64().iter().map(|v| if *v == 0 { 4 } else { *v }).collect()
-            };
-            inputs[1] = Tensor::from_i64(&[count], &nonzero);
-        }
-        for (input, operand) in inputs.iter_mut().zip(&chain.operands).filter(|(_, o)| o.kind == Kind::F) {
-            *input = Tensor::from_f32(input.dims(), &rounded(operand.storage, &input.to_f32()));
-        }
-        let mut values: Vec<Array> = vec![];
-        let whole = |t: &Tensor| {
-            if t.elems() == 1 { Tensor::from_f32(&[count], &vec![t.to_f32()[0]; count]) } else { t.clone() }
-        };
-        for (term, _) in &chain.terms {
-            let eval = |op: Prim, operands: &[usize]| {
-                let arrays: Vec<&Array> = operands.iter().map(|i| &values[*i]).collect();
-                dlbc_ops::prim::reference::eval(&op, &arrays)
-                    .unwrap_or_else(|_| Array::from_tensor(&inputs[0]))
-            };
-            let value = match term {
-                Term::Operand(i) => Array::from_tensor(&whole(&inputs[*i])),
-                Term::Unary(f, a) => eval(Prim::Unary(*f), &[*a]),
-                Term::Binary(f, a, b) => eval(Prim::Binary(*f), &[*a, *b]),
-                Term::Cast(to, a) => eval(Prim::Cast(prim::Cast { to: *to }), &[*a]),
-                Term::Select(..) | Term::Float(_) | Term::Int(_) | Term::Bool(_) => unreachable!(),
-            };
-            values.push(value);
-        }
-        let result = values.pop().unwrap();
-        let stored = |(t, o): (&Tensor, &Operand)| match o.kind {
-            Kind::F => (Role::Read, packed(o.storage, &t.to_f32())),
-            Kind::I | Kind::B => (Role::Read, words(t)),
-        };
-        let mut buffers: Vec<(Role, Vec<u32>)> = inputs.iter().zip(&chain.operands).map(stored).collect();
-        let width = if chain.result() == Kind::I { 2 } else { 1 };
-        buffers.push((Role::Write, vec![0; count * width]));
-        buffers.push((Role::Update, vec![0]));
-        let operands = inputs.len();
-        let blocks = chain.blocks(count as u32);
-        // A sum of several terms may cancel.
-        let floor = if chain.terms.len() > 4 { 1e-6 } else { 1e-37 };
-        let chain = chain.clone();
-        let check = Box::new(move |results: &[Vec<u32>]| {
-            if (results[1][0] == 1) != zero {
-                return Err("wrong status".into());
-            }
-            if zero { Ok(()) } else { super::holds(&results[0], &result, |_, e| 1e-6 * e.abs() + floor) }
-        });
-        cases.push(Case {
-            shape: format!("{count}"),
-            grid: [blocks, 1, 1],
-            buffers,
-            params: Box::new(move |at| {
-                chain.params(&ChainArgs {
-                    out: at[operands],
-                    status: at[operands + 1],
-                    operands: at[..operands].to_vec(),
-                    count: count as u32,
-                    ..ChainArgs::default()
-                })
-            }),
-            check,
-        });
-    }
-    cases
-}
-
-/// A stored matrix `[35, 9]`, read transposed.
-fn transposed(chain: dlbc_ptx::kernel::pointwise::Chain) -> Case {
-    let storage = chain.operands[0].storage;
-    let x = rounded(storage, &operand(Kind::F, 1, 315, false).to_f32());
-    let result: Vec<f32> = (0..315).map(|i| x[i % 35 * 9 + i / 35]).collect();
-    let args = ChainArgs { count: 315, dims: vec![9, 35], strides: vec![vec![1, 9]], ..ChainArgs::default() };
-    Case {
-        shape: "9x35".into(),
-        grid: [chain.blocks(315), 1, 1],
-        buffers: vec![(Role::Read, packed(storage, &x)), (Role::Write, vec![0; 315])],
-        params: Box::new(move |at| {
-            chain.params(&ChainArgs { out: at[1], operands: vec![at[0]], ..args.clone() })
-        }),
-        check: check(Array::from_tensor(&Tensor::from_f32(&[315], &result)), |_, _| 0.0),
-    }
-}
-
-/// `where(c, a, b)` over `[7, 5, 9]`: `c` transposed, `a` a row that repeats, into every second place.
-fn strided(chain: dlbc_ptx::kernel::pointwise::Chain) -> Case {
-    let kind = chain.result();
-    let dims = [7usize, 5, 9];
-    let count = 315;
-    let c = operand(Kind::B, 0, count, false);
-    let (a, b) = (operand(kind, 1, 9, true), operand(kind, 2, count, true));
-    // The kernel reads `c`, of shape [9, 5, 7], transposed.
-    let conditions: Vec<i64> = c.to_i64();
-    let transposed = |i: usize| conditions[i % 9 * 35 + i / 9 % 5 * 7 + i / 45] != 0;
-    let mut expected_words = vec![];
-    let (aw, bw) = (words(&a), words(&b));
-    let width = if kind == Kind::I { 2 } else { 1 };
-    for i in 0..count {
-        let selected = if transposed(i) { &aw[i % 9 * width..][..width] } else { &bw[i * width..][..width] };
-        expected_words.extend(selected);
-    }
-    let args = ChainArgs {
-        count: count as u32,
-        dims: dims.map(|d| d as u32).to_vec(),
-        out_strides: vec![90, 18, 2],
-        strides: vec![vec![1, 7, 35], vec![0, 0, 1]],
-        ..ChainArgs::default()
-    };
-    let blocks = chain.blocks(count as u32);
-    Case {
-        shape: "7x5x9".into(),
-        grid: [blocks, 1, 1],
-        buffers: vec![
-            (Role::Read, words(&c)),
-            (Role::Read, aw.clone()),
-            (Role::Read, bw.clone()),
-            (Role::Update, vec![7; 2 * count * width]),
-        ],
-        params: Box::new(move |at| {
-            chain.params(&ChainArgs { out: at[3], operands: at[..3].to_vec(), ..args.clone() })
-        }),
-        check: Box::new(move |results| {
-            let right = results[0].chunks(width).enumerate().all(|(i, w)| match i % 2 {
-                0 => w == &expected_words[i / 2 * width..][..width],
-                _ => w.iter().all(|w| *w == 7),
-            });
-            if right { Ok(()) } else { Err("wrong numbers".into()) }
-        }),
-    }
-}
+use super::{Case, Expected, Random, Role, expected, words};
 
 fn doubles(values: &[f64]) -> Vec<u32> {
     values.iter().flat_map(|v| [v.to_bits() as u32, (v.to_bits() >> 32) as u32]).collect()
 }
 
-/// Builds a case for the accumulators of slices. Axes 0 and 2 remain, axes 1 and 3 are reduced.
-fn slices(variant: Reduce, x: &Tensor) -> Case {
-    let [a, b, c, d] = [0, 1, 2, 3].map(|i| x.dims()[i]);
-    let count = b * d;
-    let slice = if count > 600 { 512 } else { 256 };
-    let slices = count.div_ceil(slice) + 1;
-    let values = x.to_f64();
-    let mut accumulators: Vec<f64> = vec![];
-    for output in 0..a * c {
-        for index in 0..slices {
-            let elements = (index * slice..count.min((index + 1) * slice))
-                .map(|i| values[((output / c * b + i / d) * c + output % c) * d + i % d]);
-            accumulators.push(match variant.reduction {
-                Reduction::Sum => elements.sum(),
-                _ => elements.fold(f64::NAN, f64::max),
-            });
+/// An operand of a reduction: axes that remain alternate with axes that are reduced.
+struct Operand {
+    x: Tensor,
+    rest: Vec<usize>,
+    reduced: Vec<usize>,
+}
+
+impl Operand {
+    /// Dimensions of all axes, in order, and whether each is reduced.
+    fn axes(rest: &[usize], reduced: &[usize]) -> Vec<(usize, bool)> {
+        let alternate = |i: usize| [rest.get(i).map(|d| (*d, false)), reduced.get(i).map(|d| (*d, true))];
+        (0..rest.len().max(reduced.len())).flat_map(alternate).flatten().collect()
+    }
+
+    /// Strides of the axes that are reduced, or of the others.
+    fn strides(&self, of_reduced: bool) -> Vec<usize> {
+        let axes = Operand::axes(&self.rest, &self.reduced);
+        let stride = |i: usize| axes[i + 1..].iter().map(|(d, _)| d).product::<usize>();
+        (0..axes.len()).filter(|i| axes[*i].1 == of_reduced).map(stride).collect()
+    }
+
+    /// Index of each combination of the axes that are reduced, or of the others, from the first element.
+    fn offsets(&self, of_reduced: bool) -> Vec<usize> {
+        let dims = if of_reduced { &self.reduced } else { &self.rest };
+        let mut offsets = vec![0];
+        for (dim, stride) in dims.iter().zip(self.strides(of_reduced)) {
+            offsets = offsets.iter().flat_map(|o| (0..*dim).map(move |i| o + i * stride)).collect();
+        }
+        offsets
+    }
+
+    /// Elements of each row, in the order in which they are reduced.
+    fn rows(&self) -> Tensor {
+        let (rows, columns) = (self.offsets(false), self.offsets(true));
+        let places = rows.iter().flat_map(|r| columns.iter().map(move |c| r + c));
+        let dims = [rows.len(), columns.len()];
+        if self.x.dtype().is_float() {
+            let values = self.x.to_f32();
+            Tensor::from_f32(&dims, &places.map(|p| values[p]).collect::<Vec<_>>())
+        } else {
+            let values = self.x.to_i64();
+            Tensor::from_i64(&dims, &places.map(|p| values[p]).collect::<Vec<_>>())
         }
     }
-    let (is_integer, reduction) = (variant.dtype == Kind::I, variant.reduction);
-    let width = variant.accumulator_bytes() as usize / 4;
-    let blocks = (a * c * slices) as u32;
-    let u = [a, b, c, d].map(|d| d as u32);
-    let params = ReduceParams {
-        outputs: u[0] * u[2],
-        count: u[1] * u[3],
-        kept_dims: [u[0], u[2], 1, 1],
-        kept_strides: [(b * c * d) as i32, d as i32, 0, 0],
-        reduced_dims: [u[1], u[3], 1, 1],
-        reduced_strides: [(c * d) as i32, 1, 0, 0],
-        slices: slices as u32,
-        slice: slice as u32,
-        ..ReduceParams::default()
-    };
-    Case {
-        shape: format!("{:?} in {slices}", x.dims()),
-        grid: [blocks, 1, 1],
-        buffers: vec![(Role::Read, words(x)), (Role::Write, vec![0; accumulators.len() * width])],
-        params: Box::new(move |at| ReduceParams { x: at[0], y: at[1], ..params }.bytes()),
-        check: Box::new(move |results| {
-            let value = |i: usize| match (width, is_integer) {
-                (1, _) => f64::from(f32::from_bits(results[0][i])),
-                (_, is_integer) => {
-                    let bits = u64::from(results[0][2 * i]) | u64::from(results[0][2 * i + 1]) << 32;
-                    if is_integer { bits as i64 as f64 } else { f64::from_bits(bits) }
-                }
-            };
-            let bound = if reduction == Reduction::Sum && !is_integer { 1e-13 } else { 0.0 };
-            let same = |(i, e): (usize, &f64)| {
-                let f = value(i);
-                f == *e || (f.is_nan() && e.is_nan()) || (f - e).abs() <= bound
-            };
-            if accumulators.iter().enumerate().all(same) { Ok(()) } else { Err("wrong numbers".into()) }
-        }),
+
+    fn params(&self) -> ReduceParams {
+        let dims = |dims: &[usize]| std::array::from_fn(|i| dims.get(i).map_or(1, |d| *d as u32));
+        let strides = |strides: Vec<usize>| std::array::from_fn(|i| strides.get(i).map_or(0, |s| *s as i32));
+        ReduceParams {
+            outputs: self.rest.iter().product::<usize>() as u32,
+            count: self.reduced.iter().product::<usize>() as u32,
+            kept_dims: dims(&self.rest),
+            kept_strides: strides(self.strides(false)),
+            reduced_dims: dims(&self.reduced),
+            reduced_strides: strides(self.strides(true)),
+            ..ReduceParams::default()
+        }
     }
 }
 
-pub fn reduce(name: &str) -> Vec<Case> {
-    let reductions = [
-        ("_sum_", Reduction::Sum),
-        ("_max_", Reduction::Max),
-        ("_min_", Reduction::Min),
-        ("_prod_", Reduction::Prod),
-        ("_argmax_", Reduction::ArgMax),
-        ("_argmin_", Reduction::ArgMin),
-    ];
-    let reduction = reductions.iter().find(|(n, _)| name.contains(n)).unwrap().1;
-    let team = [("_thread_", Team::Thread), ("_warp_", Team::Warp), ("_block_", Team::Block)];
-    let team = team.iter().find(|(n, _)| name.contains(n)).unwrap().1;
-    let dtype = if name.contains("s64") { Kind::I } else { Kind::F };
-    let rank = if name.contains("2_2") { 2 } else { 1 };
-    let passes = [("_slices", Pass::Slices), ("_join", Pass::Join)];
-    let pass = passes.iter().find(|(n, _)| name.ends_with(n)).map_or(Pass::Whole, |(_, pass)| *pass);
-    let variant = Reduce { reduction, dtype, team, kept_axes: rank, reduced_axes: rank, pass };
+/// Builds a case for the accumulators of slices.
+fn slices(variant: Reduce, operand: &Operand) -> Case {
+    let (outputs, count) =
+        (operand.rest.iter().product::<usize>(), operand.reduced.iter().product::<usize>());
+    let slice = if count > 600 { 512 } else { 256 };
+    let slices = count.div_ceil(slice) + 1;
+    let mut accumulators: Vec<f64> = vec![];
+    for row in operand.rows().to_f64().chunks(count) {
+        for index in 0..slices {
+            let part = &row[(index * slice).min(count)..count.min((index + 1) * slice)];
+            accumulators.push(match variant.reduction {
+                Reduction::Sum => part.iter().sum(),
+                Reduction::Prod => part.iter().product(),
+                Reduction::Min => part.iter().copied().fold(f64::NAN, f64::min),
+                _ => part.iter().copied().fold(f64::NAN, f64::max),
+            });
+        }
+    }
+    let is_integer = variant.dtype == Kind::I;
+    let sums = matches!(variant.reduction, Reduction::Sum | Reduction::Prod);
+    let width = variant.accumulator_bytes() as usize / 4;
+    let expected = match (width, is_integer) {
+        (_, true) => {
+            let words = |v: &f64| [*v as i64 as u32, (*v as i64 >> 32) as u32];
+            Expected::Words(accumulators.iter().flat_map(words).collect())
+        }
+        (1, false) => Expected::floats(accumulators.clone(), |_, _| 0.0),
+        (_, false) => {
+            let bound = if sums { 1e-13 } else { 0.0 };
+            Expected::Doubles(accumulators.clone(), vec![bound; accumulators.len()])
+        }
+    };
+    let params = ReduceParams { slices: slices as u32, slice: slice as u32, ..operand.params() };
+    Case {
+        shape: format!("{:?} by {:?} in {slices}", operand.rest, operand.reduced),
+        grid: [(outputs * slices) as u32, 1, 1],
+        buffers: vec![(Role::Read, words(&operand.x)), (Role::Write, vec![0; accumulators.len() * width])],
+        params: Box::new(move |at| ReduceParams { x: at[0], y: at[1], ..params }.bytes()),
+        expected: vec![expected],
+    }
+}
+
+pub fn reduce(variant: Reduce) -> Vec<Case> {
+    let Reduce { reduction, dtype, pass, .. } = variant;
     let returns_index = matches!(reduction, Reduction::ArgMax | Reduction::ArgMin);
     let mut random = Random::new(13);
     let mut cases = vec![];
-    // Axes 0 and 2 remain, axes 1 and 3 are reduced; variants of rank 1 have only 0 and 1.
-    let shapes: &[[usize; 4]] = match rank {
-        1 => &[[300, 40, 1, 1], [5, 700, 1, 1], [1, 1, 1, 1]],
-        _ => &[[17, 6, 16, 9], [3, 70, 2, 9], [1, 1, 1, 1]],
+    let first = |dims: &[usize], count: usize| dims[..count].to_vec();
+    // Many rows, long rows, a single element.
+    let shapes: [[&[usize]; 2]; 3] = match (variant.kept_axes, variant.reduced_axes) {
+        (0 | 1, 0 | 1) => [[&[300], &[40]], [&[5], &[700]], [&[1], &[1]]],
+        _ => [[&[17, 16, 2, 3], &[6, 9, 2, 2]], [&[3, 2, 2, 1], &[70, 9, 1, 2]], [&[1; 4], &[1; 4]]],
     };
-    for dims in shapes {
+    for [rest, reduced] in shapes {
+        let (rest, reduced) = (first(rest, variant.kept_axes), first(reduced, variant.reduced_axes));
+        let dims: Vec<usize> = Operand::axes(&rest, &reduced).into_iter().map(|(d, _)| d).collect();
         let x = match dtype {
-            Kind::I => random.integers(dims),
-            _ if returns_index => random.steps(dims),
+            Kind::I => random.integers(&dims),
+            _ if returns_index => random.steps(&dims),
             _ if reduction == Reduction::Prod => {
                 let near_one: Vec<f32> =
                     (0..dims.iter().product()).map(|_| 1.0 + 0.02 * random.float()).collect();
-                Tensor::from_f32(dims, &near_one)
+                Tensor::from_f32(&dims, &near_one)
             }
-            _ => random.floats(dims),
+            _ => random.floats(&dims),
         };
-        let op = Prim::Reduce(prim::Reduce { kind: reduction, axes: vec![1, 3], keep: false });
+        let operand = Operand { x, rest, reduced };
         if pass == Pass::Slices {
-            cases.push(slices(variant, &x));
+            cases.push(slices(variant, &operand));
             continue;
         }
-        let result = if returns_index {
-            let flat = x.with_dims(&[dims[0], dims[1]]).unwrap();
-            expected(&Prim::Reduce(prim::Reduce { kind: reduction, axes: vec![1], keep: false }), &[&flat])
-        } else {
-            expected(&op, &[&x])
-        };
-        let [_, b, c, d] = dims.map(|d| d as i32);
-        let outputs = (dims[0] * dims[2]) as u32;
-        let u = dims.map(|d| d as u32);
-        let params = ReduceParams {
-            outputs,
-            count: u[1] * u[3],
-            kept_dims: [u[0], u[2], 1, 1],
-            kept_strides: [b * c * d, d, 0, 0],
-            reduced_dims: [u[1], u[3], 1, 1],
-            reduced_strides: [c * d, 1, 0, 0],
-            ..ReduceParams::default()
-        };
+        let op = Prim::Reduce(prim::Reduce { kind: reduction, axes: vec![1], keep: false });
+        let result = expected(&op, &[&operand.rows()]);
+        let params = operand.params();
         let width = if returns_index || dtype == Kind::I { 2 } else { 1 };
+        let x = match pass {
+            Pass::Join => doubles(&operand.x.to_f64()),
+            _ => words(&operand.x),
+        };
         cases.push(Case {
-            shape: format!("{dims:?}"),
-            grid: [variant.blocks(outputs), 1, 1],
-            buffers: vec![
-                (Role::Read, if pass == Pass::Join { doubles(&x.to_f64()) } else { words(&x) }),
-                (Role::Write, vec![0; outputs as usize * width]),
-            ],
+            shape: format!("{:?} by {:?}", operand.rest, operand.reduced),
+            grid: [variant.blocks(params.outputs), 1, 1],
+            buffers: vec![(Role::Read, x), (Role::Write, vec![0; params.outputs as usize * width])],
             params: Box::new(move |at| ReduceParams { x: at[0], y: at[1], ..params }.bytes()),
-            check: check(result, |_, e| 1e-7 * e.abs() + 1e-12),
+            expected: vec![Expected::array(&result, |_, e| 1e-7 * e.abs() + 1e-12)],
         });
     }
     cases
@@ -396,7 +181,7 @@ pub fn softmax() -> Vec<Case> {
             params: Box::new(move |at| {
                 SoftmaxParams { x: at[0], y: at[1], rows, dim: dims[1] as u32, inner: dims[2] as u32 }.bytes()
             }),
-            check: check(result, |_, e| 2e-6 * e + 1e-20),
+            expected: vec![Expected::array(&result, |_, e| 2e-6 * e + 1e-20)],
         });
     }
     cases

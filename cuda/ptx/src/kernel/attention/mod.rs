@@ -315,7 +315,7 @@ impl Tiled {
         op!(k, "setp.lt.u32 {more}, {first_column}, {column_count}");
         op!(k, "@{more} bra {top}");
         ending.finish(k, &frame, results);
-        emitter.finish(name, THREADS, self.params_bytes())
+        emitter.finish(name, THREADS, self.params_bytes()).of_variant(self.clone())
     }
 
     /// Evaluates the score expression for each element of the lane. Beyond the last column, a score is the neutral element of the

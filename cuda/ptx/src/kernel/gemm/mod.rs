@@ -264,6 +264,6 @@ impl Gemm {
                 writer.store(k, &sums.at(i, j), (index, exists), [&row_operands, &columns[j]]);
             }
         }
-        emitter.finish(&self.name(), self.tile.threads(), size_of::<GemmParams>())
+        emitter.finish(&self.name(), self.tile.threads(), size_of::<GemmParams>()).of_variant(self.clone())
     }
 }

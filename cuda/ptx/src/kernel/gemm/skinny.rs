@@ -130,7 +130,7 @@ impl Skinny {
         op!(k, "mad.lo.u32 {first}, {slice}, {batches}, {image}");
         op!(k, "mul.lo.u32 {first}, {first}, {m}");
         self.store(k, (tid, ends, partials), (m, n), (first, column));
-        emitter.finish(&self.name(), THREADS, size_of::<GemmParams>())
+        emitter.finish(&self.name(), THREADS, size_of::<GemmParams>()).of_variant(self.clone())
     }
 
     /// Loads the lane registers of each column that a thread reads.

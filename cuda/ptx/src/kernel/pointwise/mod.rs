@@ -264,7 +264,7 @@ impl Chain {
             [] => {}
         }
         k.place(&finished);
-        emitter.finish(name, THREADS, self.params_bytes())
+        emitter.finish(name, THREADS, self.params_bytes()).of_variant(self.clone())
     }
 
     fn load(&self, k: &mut Emitter, operand: Operand, address: Reg) -> Vec<Reg> {

@@ -1,0 +1,4 @@
+"""A stand-in for rehearsals."""
+from torch import Anything
+
+models = Anything()
