@@ -53,7 +53,7 @@ impl CudaBackend {
         let free = lock(&self.resident).device.free_bytes();
         let Some(free) = free.filter(|_| !reverse.is_empty()) else { return Ok(best) };
         // The driver needs a share of the memory.
-        let budget = (free - free / 20).saturating_sub(lock(&self.resident).missing(&best));
+        let budget = (free - free / 20).saturating_sub(lock(&self.resident).missing_bytes(&best));
         for segments in SEGMENTS {
             if best.bytes <= budget {
                 break;

@@ -69,12 +69,18 @@ impl DevicePlan {
         let mut resident = lock(&shared);
         let arena = resident.device.allocate(lowered.bytes.max(4)).map_err(backend_error)?;
         plan.blocks.push(arena);
+        resident.upload_constants(&lowered).map_err(backend_error)?;
+        let absent = || BackendError::Engine {
+            backend: "cuda",
+            stage: "planning",
+            message: "a constant is not on the device".into(),
+        };
         let mut addresses = Addresses::default();
         for (buffer, offset) in lowered.buffers.iter().zip(&lowered.offsets) {
             let address = match &buffer.location {
                 Location::Arena => arena + offset,
                 Location::Constant(tensor) => {
-                    let (constant, address) = resident.constant(tensor).map_err(backend_error)?;
+                    let (constant, address) = resident.constant(tensor).ok_or_else(absent)?;
                     plan.constants.push(constant);
                     address
                 }

@@ -8,7 +8,7 @@ use dlbc_ops::tensor::{DType, Tensor, TensorView};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Device, DeviceError};
 
-use crate::plan::{Buffer, Location, Lowered};
+use crate::plan::{Location, Lowered};
 
 /// Location of a tensor's bytes on the host, and the type that they have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,11 +18,33 @@ struct HostKey {
     dtype: DType,
 }
 
+/// Alignment of constants within a block: that of the widest load, and for larger ones that of a value.
+const ALIGNMENTS: [u64; 2] = [16, 256];
+/// Bytes from which a constant has the larger alignment.
+const LARGE: u64 = 4096;
+
+/// A constant on the device.
+struct Weight {
+    /// Keeps the host memory alive, so that keys stay unique.
+    tensor: Arc<Tensor>,
+    address: u64,
+    /// Address of the block that holds it.
+    block: u64,
+}
+
+/// Constants that a program needs and the device does not have, with their offsets in a block.
+struct Missing<'a> {
+    tensors: Vec<(&'a Tensor, u64)>,
+    /// Size of the block.
+    bytes: u64,
+}
+
 /// A device and the weights on it.
 pub(crate) struct Resident {
     pub(crate) device: Box<dyn Device>,
-    /// Tensor and device address of each uploaded constant. The tensor keeps the host memory alive, so that keys stay unique.
-    weights: HashMap<HostKey, (Arc<Tensor>, u64)>,
+    weights: HashMap<HostKey, Weight>,
+    /// Number of weights in each block. A block goes with the last of them.
+    blocks: HashMap<u64, usize>,
 }
 
 impl HostKey {
@@ -43,51 +65,74 @@ pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, Resident> {
 impl Resident {
     /// Wraps a device that has no weights yet.
     pub(crate) fn shared(device: Box<dyn Device>) -> Shared {
-        Arc::new(Mutex::new(Resident { device, weights: HashMap::new() }))
+        Arc::new(Mutex::new(Resident { device, weights: HashMap::new(), blocks: HashMap::new() }))
     }
 
-    /// Returns the device address of a constant, which is uploaded at its first use and stays as long as the returned tensor is held.
-    pub(crate) fn constant(&mut self, tensor: &Tensor) -> Result<(Arc<Tensor>, u64), DeviceError> {
-        let key = HostKey::new(tensor);
-        if let Some(constant) = self.weights.get(&key) {
-            return Ok(constant.clone());
+    /// Uploads those of a program's constants that are not on the device yet, in one block. They stay as long as a tensor that
+    /// [`Resident::constant`] returns is held.
+    pub(crate) fn upload_constants(&mut self, lowered: &Lowered) -> Result<(), DeviceError> {
+        let Missing { tensors, bytes } = self.missing(lowered);
+        if tensors.is_empty() {
+            return Ok(());
         }
-        let view = tensor.view();
-        let bytes = to_device(&view);
-        let address = self.device.allocate(bytes.len().max(4) as u64)?;
-        let constant = (Arc::new(tensor.clone()), address);
-        self.weights.insert(key, constant.clone());
-        self.device.upload(address, &bytes)?;
-        Ok(constant)
+        let block = self.device.allocate(bytes)?;
+        self.blocks.insert(block, tensors.len());
+        for (tensor, offset) in &tensors {
+            let weight = Weight { tensor: Arc::new((*tensor).clone()), address: block + offset, block };
+            self.weights.insert(HostKey::new(tensor), weight);
+        }
+        tensors
+            .iter()
+            .try_for_each(|(tensor, offset)| self.device.upload(block + offset, &to_device(&tensor.view())))
     }
 
-    /// Returns the bytes of a program's constants that are not on the device yet.
-    pub(crate) fn missing(&self, lowered: &Lowered) -> u64 {
+    /// Returns a constant that was uploaded, and its device address.
+    pub(crate) fn constant(&self, tensor: &Tensor) -> Option<(Arc<Tensor>, u64)> {
+        self.weights.get(&HostKey::new(tensor)).map(|weight| (weight.tensor.clone(), weight.address))
+    }
+
+    /// Returns the bytes that [`Resident::upload_constants`] would allocate.
+    pub(crate) fn missing_bytes(&self, lowered: &Lowered) -> u64 {
+        self.missing(lowered).bytes
+    }
+
+    fn missing<'a>(&self, lowered: &'a Lowered) -> Missing<'a> {
+        let mut missing = Missing { tensors: vec![], bytes: 0 };
         let mut seen = HashSet::new();
-        let mut absent = |b: &&Buffer| match &b.location {
-            Location::Constant(t) => {
-                !self.weights.contains_key(&HostKey::new(t)) && seen.insert(HostKey::new(t))
+        for buffer in &lowered.buffers {
+            let Location::Constant(tensor) = &buffer.location else { continue };
+            let key = HostKey::new(tensor);
+            if !self.weights.contains_key(&key) && seen.insert(key) {
+                let offset = missing.bytes.next_multiple_of(ALIGNMENTS[usize::from(buffer.bytes >= LARGE)]);
+                missing.tensors.push((tensor, offset));
+                missing.bytes = offset + buffer.bytes.max(4);
             }
-            Location::Arena | Location::Table(_) => false,
-        };
-        lowered.buffers.iter().filter(|b| absent(b)).map(|b| b.bytes.max(4)).sum()
+        }
+        missing
     }
 
-    /// Releases the constants that no plan holds any more.
+    /// Releases the blocks of constants of which no plan holds any.
     pub(crate) fn sweep(&mut self) {
-        let device = &mut self.device;
-        self.weights.retain(|_, (tensor, address)| {
-            let in_use = Arc::strong_count(tensor) > 1;
-            if !in_use {
-                device.release(*address);
+        let blocks = &mut self.blocks;
+        self.weights.retain(|_, weight| {
+            let in_use = Arc::strong_count(&weight.tensor) > 1;
+            if !in_use && let Some(count) = blocks.get_mut(&weight.block) {
+                *count -= 1;
             }
             in_use
+        });
+        let device = &mut self.device;
+        self.blocks.retain(|block, count| {
+            if *count == 0 {
+                device.release(*block);
+            }
+            *count > 0
         });
     }
 
     pub(crate) fn weight_bytes(&self) -> u64 {
         let bytes = |t: &Tensor| t.elems() as u64 * u64::from(Kind::of(t.dtype()).bytes());
-        self.weights.values().map(|(t, _)| bytes(t)).sum()
+        self.weights.values().map(|weight| bytes(&weight.tensor)).sum()
     }
 }
 

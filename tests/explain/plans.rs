@@ -136,6 +136,7 @@ fn plans_are_counted() {
             println!("{name} by {rules}: {row}");
             counted.ran.iter().for_each(|ran| println!("  {:?}", counted.families[*ran]));
             assert!(counted.ran.len() >= 2, "{name}: a forward and a reverse");
+            assert_eq!(counted.allocated.len(), 2, "{name}: a block of values and one of weights");
             // What a block of every chip may take.
             assert!(counted.kernels.iter().all(|k| k.shared <= 99 << 10), "{name}: shared memory");
             let both = counted.kernels.iter().any(|k| k.name.contains("_beside_"));
