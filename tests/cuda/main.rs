@@ -12,4 +12,5 @@ mod interpreted;
 mod machine;
 mod operations;
 mod plan_kernels;
+mod queue;
 mod recording;
