@@ -166,7 +166,7 @@ fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Win
         };
         let total = (&full - &result)
             .as_known()
-            .ok_or_else(|| OpError::symbolic("output_shape", "a known dimension", &input))?;
+            .ok_or_else(|| OpError::symbolic("output_shape", "a known dimension", input))?;
         let total = usize::try_from(total.max(0)).unwrap_or(0);
         let small = total / 2;
         (window.before[i], window.after[i]) =

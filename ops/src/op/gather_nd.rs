@@ -78,7 +78,7 @@ fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     shape.0.insert(axis, Dim::known(1));
     let at = resolved(r, indices, depth)?;
     let at = r.reshape(at, shape)?;
-    let mut column = vec![Dim::known(1); rank as usize];
+    let mut column = vec![Dim::known(1); rank];
     column[axis] = depth.clone();
     let positions = r.add(Range { start: Dim::known(0), step: 1, len: depth.clone() }, &[])?;
     let positions = r.reshape(positions, Shape(column))?;

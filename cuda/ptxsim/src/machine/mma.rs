@@ -10,7 +10,7 @@ pub enum TensorSums {
     #[default]
     Rounded,
     /// Blocks of four (tf32) or eight (bfloat16) products and the sum so far are aligned to the largest of them and truncated to 24
-    /// bits, as the result is. V100 does so; newer chips keep a bit or two more [fasi2021].
+    /// bits, as the result is. V100 does so; newer chips keep a bit or two more \[fasi2021\].
     Truncated,
 }
 
