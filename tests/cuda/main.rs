@@ -14,3 +14,4 @@ mod operations;
 mod plan_kernels;
 mod queue;
 mod recording;
+mod transfers;
