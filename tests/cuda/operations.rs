@@ -157,7 +157,7 @@ fn rows([count, width]: [usize; 2]) -> Vec<Operation> {
     };
     vec![
         operation("softmax", softmax, 8.0 * elements, "softmax"),
-        operation("|x| y + z", elementwise, 16.0 * elements, "elementwise"),
+        operation("abs(x) y + z", elementwise, 16.0 * elements, "elementwise"),
     ]
 }
 

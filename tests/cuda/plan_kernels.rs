@@ -119,7 +119,8 @@ fn interpreted(kernels: &Kernels) -> Vec<String> {
             });
         }
     });
-    let faults = faults.into_inner().unwrap();
+    let mut faults: Vec<String> = faults.into_inner().unwrap();
+    faults.sort();
     assert!(faults.is_empty(), "{} kernels are wrong:\n{}", faults.len(), faults.join("\n"));
     unknown.into_inner().unwrap()
 }

@@ -99,13 +99,15 @@ class Paths:
         if name in self.store.results(STEP):
             return
         Device()
-        taken, size = [], 1 << 40
+        free = lambda: int(call(driver.cuMemGetInfo(), "cuMemGetInfo")[0])
+        taken, size = [], free() - LEFT
         while size > LEFT:
-            free = int(call(driver.cuMemGetInfo(), "cuMemGetInfo")[0])
-            size = min(size // 2, max(free - LEFT, 0)) if size > free else size // 2
-            code, address = driver.cuMemAlloc(size) if size else (1, None)
+            code, address = driver.cuMemAlloc(size)
             if int(code) == 0:
                 taken.append(address)
+                size = free() - LEFT
+            else:
+                size //= 2
         job = self.plan["paths"][0]
         self.ended(name, "memory", [*self.arguments(job), "--device", "cuda"], 5, "memory", self.plan["no_memory"])
         for address in taken:
@@ -114,7 +116,7 @@ class Paths:
     def codes(self) -> None:
         job = self.plan["paths"][0]
         command = self.arguments(job)
-        self.ended("a device that is not there", "exit code", [*command, "--device", "cuda:99"], 5, "device 99")
+        self.ended("a device that is not there", "exit code", [*command, "--device", "cuda:99"], 5, "found 99")
         hidden = {"CUDA_VISIBLE_DEVICES": "", **self.plan["no_device"]}
         self.ended("no device", "exit code", [*command, "--device", "cuda"], 5, "no CUDA device", hidden)
         inputs = Path(self.folder.name) / "nan.npz"

@@ -16,7 +16,7 @@ TITLE = """# Results on GPUs
 Written by `scripts/cuda/suite/table.py` from the results of `scripts/cuda/suite/run.py`; blank is what was not measured.
 """
 NOTHING = "Nothing has been measured on a device yet, for want of one: every figure is blank.\n"
-MODELS = """Milliseconds, medians, in brackets the tenth and the ninetieth percentile. A: torch forward, the faster of eager and CUDA
+MODELS = """Milliseconds, medians, of torch with the tenth and the ninetieth percentile. A: torch forward, the faster of eager and CUDA
 graph. B: torch forward and the gradient of the input, likewise. C: dlbc forward. D: dlbc forward and relevance, copies from and
 to the host included. Torch computes in float32 beside 3xtf32, in tf32, and under autocast to bfloat16."""
 KERNELS = """Milliseconds on the device, by events around CUDA graphs, and TFLOP/s or TB/s. The same operation by torch beside it."""
@@ -95,7 +95,9 @@ def models(store: Store) -> list:
 
         def spread(key: str) -> str:
             value = r.get(key)
-            return "" if value is None else f"{cell(value[1])} ({cell(value[0])}–{cell(value[2])})"
+            if value is None or value[0] == value[2]:
+                return cell(value and value[1])
+            return f"{cell(value[1])} ({cell(value[0])}–{cell(value[2])})"
         middle = {k: (r.get(k) or [None, None])[1] for k in "ABCD"}
         body.append([model, precision, *map(spread, "ABCD"), ratio(middle["C"], middle["A"]), ratio(middle["D"], middle["A"]),
                      ratio(middle["D"], middle["B"])])

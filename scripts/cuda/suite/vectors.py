@@ -121,8 +121,6 @@ def probes() -> dict:
         result[name] = (text(f"probe_{name}", inputs.shape[1], outputs, body), inputs.astype(U32), outputs)
 
     add("mma_tf32", fragments(rng, 10, 8, 13), 4, mma("m16n8k8", "tf32", 4))
-    # Lower bits of operands that were not rounded.
-    add("mma_tf32_unrounded", fragments(rng, 10, 4, 0), 4, mma("m16n8k8", "tf32", 4))
     bf16 = fragments(rng, 10, 8, 16)
     bf16[:, :6] = pairs(bf16[:, :6])
     add("mma_bf16", bf16, 4, mma("m16n8k16", "bf16", 4))

@@ -160,7 +160,7 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
                     ),
                 });
             }
-            let result = evaluate(&kernel.terms, &values).result;
+            let result = evaluate(&kernel.terms, &values, columns).result;
             let scores: Vec<Bounded> = result.to_floats().into_iter().zip(result.bounds).collect();
             let row = b * rows + i;
             let (mut weights, mut scale) = (scores.clone(), (1.0, 0.0));

@@ -122,9 +122,8 @@ pub struct Evaluated {
     pub fails: bool,
 }
 
-/// Evaluates terms over operands of equal length.
-pub fn evaluate(terms: &[(Term, Kind)], operands: &[Bounded]) -> Evaluated {
-    let count = operands.first().map_or(1, |o| o.bounds.len());
+/// Evaluates terms over operands of `count` elements.
+pub fn evaluate(terms: &[(Term, Kind)], operands: &[Bounded], count: usize) -> Evaluated {
     let (mut values, mut fails): (Vec<Bounded>, bool) = (vec![], false);
     for (term, _) in terms {
         let value = match term {
@@ -161,7 +160,7 @@ fn applied(op: &Prim, operands: &[&Bounded], fails: &mut bool) -> Bounded {
         .collect();
     let open = |i: usize| {
         let anyhow = operands.iter().any(|o| o.bounds[i].is_infinite());
-        anyhow || failed.contains(&i) || is_delicate(op, &centers, i)
+        anyhow || failed.contains(&i) || is_delicate(op, operands, i)
     };
     let bounds = match &mut values {
         Array::F(a) => {
@@ -247,17 +246,19 @@ fn jumps(op: &Prim, operands: &[&Array], i: usize, gap: f64) -> bool {
 }
 
 /// True where the result depends on what the reference does not fix: the sign of a zero, or a reduction of large angles.
-fn is_delicate(op: &Prim, operands: &[&Array], i: usize) -> bool {
-    let at = |n: usize| match operands[n] {
+fn is_delicate(op: &Prim, operands: &[&Bounded], i: usize) -> bool {
+    let at = |n: usize| match &operands[n].values {
         Array::F(a) => Some(a[[i]]),
         _ => None,
     };
     // Zero on the device, or close to it.
-    let vanishes = |n: usize| at(n).is_some_and(|x| x.abs() < SMALL);
+    let vanishes = |n: usize| at(n).is_some_and(|x| x.abs() < SMALL.max(2.0 * operands[n].bounds[i]));
     match op {
         Prim::Unary(Unary::Reciprocal) => vanishes(0),
         Prim::Unary(Unary::Log) | Prim::Binary(Binary::Pow) if vanishes(0) => true,
-        Prim::Binary(Binary::GuardedDiv) => vanishes(1) && at(1) != Some(0.0),
+        Prim::Binary(Binary::GuardedDiv) => {
+            vanishes(1) && (at(1) != Some(0.0) || operands[1].bounds[i] > 0.0)
+        }
         Prim::Unary(Unary::Sin | Unary::Cos) => at(0).is_some_and(|x| x.abs() > LARGE_ANGLE),
         Prim::Binary(Binary::Div) => vanishes(1),
         Prim::Binary(Binary::Mod) => {

@@ -162,7 +162,7 @@ fn case(chain: &Chain, special: bool) -> Case {
         operands.push(Bounded::exact(picked(&tensor, &places)));
         tensors.push(tensor);
     }
-    let Evaluated { result, fails } = evaluate(&chain.terms, &operands);
+    let Evaluated { result, fails } = evaluate(&chain.terms, &operands, count);
     let stored = |(t, o): (&Tensor, &Operand)| match o.kind {
         Kind::F => (Role::Read, packed(o.storage, &t.to_f32())),
         Kind::I | Kind::B => (Role::Read, words(t)),

@@ -10,10 +10,13 @@ use dlbc_ptx::kernel::turn::{TurnParams, blocks};
 
 use super::{Case, Expected, Random, Role, expected, words};
 
+/// Builds a case of up to three axes.
 pub fn pick(name: &str) -> Vec<Case> {
     let is_64_bit = name.ends_with("b64");
+    let rank: usize = name.split('_').nth(1).unwrap().parse().unwrap();
+    assert!((1..=3).contains(&rank), "{name}: no launch of as many axes is known");
     let mut random = Random::new(15);
-    // [4, 3, 5] to [6, 5, 7]: padding before and after, a reversed axis with gaps, a reversed last axis.
+    // The last axes of [4, 3, 5] to [6, 5, 7]: padding before and after, a reversed axis with gaps, a reversed last axis.
     let (in_dims, out_dims) = ([4usize, 3, 5], [6usize, 5, 7]);
     let entry = |axis: usize, i: usize| -> Option<usize> {
         match axis {
@@ -22,28 +25,33 @@ pub fn pick(name: &str) -> Vec<Case> {
             _ => (i < 5).then(|| 4 - i),
         }
     };
-    let x = if is_64_bit { random.integers(&in_dims) } else { random.floats(&in_dims) };
-    let tables: Vec<u32> = (0..3)
-        .flat_map(|axis| (0..out_dims[axis]).map(move |i| entry(axis, i).map_or(MISSING, |v| v as u32)))
-        .collect();
+    let axes = 3 - rank..3;
+    let (in_dims, picked_dims) = (&in_dims[axes.clone()], &out_dims[axes.clone()]);
+    let x = if is_64_bit { random.integers(in_dims) } else { random.floats(in_dims) };
+    let (mut tables, mut starts) = (vec![], [0; 8]);
+    for (n, axis) in axes.clone().enumerate() {
+        starts[n] = tables.len() as u32;
+        tables.extend((0..out_dims[axis]).map(|i| entry(axis, i).map_or(MISSING, |v| v as u32)));
+    }
     let (width, source) = (if is_64_bit { 2 } else { 1 }, words(&x));
     let fill: u64 = 0x0000_0003_3f80_0000;
+    let count = picked_dims.iter().product::<usize>();
     let mut reference = vec![];
-    for i in 0..210 {
-        let offset: Option<usize> =
-            [(0, i / 35), (1, i / 7 % 5), (2, i % 7)].iter().map(|(a, i)| entry(*a, *i)).sum();
+    for i in 0..count {
+        let coordinate = |axis: usize| i / out_dims[axis + 1..].iter().product::<usize>() % out_dims[axis];
+        let offset: Option<usize> = axes.clone().map(|axis| entry(axis, coordinate(axis))).sum();
         match offset {
             Some(offset) => reference.extend(&source[offset * width..][..width]),
             None => reference.extend([fill as u32, (fill >> 32) as u32][..width].iter()),
         }
     }
+    let dims = std::array::from_fn(|n| picked_dims.get(n).map_or(1, |d| *d as u32));
     vec![Case {
-        shape: format!("{in_dims:?} to {out_dims:?}"),
+        shape: format!("{in_dims:?} to {picked_dims:?}"),
         grid: [1, 1, 1],
-        buffers: vec![(Role::Read, source), (Role::Read, tables), (Role::Write, vec![0; 210 * width])],
+        buffers: vec![(Role::Read, source), (Role::Read, tables), (Role::Write, vec![0; count * width])],
         params: Box::new(move |at| {
-            let (dims, starts) = ([6, 5, 7, 1, 1, 1, 1, 1], [0, 6, 11, 0, 0, 0, 0, 0]);
-            PickParams { x: at[0], table: at[1], y: at[2], fill, count: 210, dims, starts }.bytes()
+            PickParams { x: at[0], table: at[1], y: at[2], fill, count: count as u32, dims, starts }.bytes()
         }),
         expected: vec![Expected::Words(reference)],
     }]

@@ -86,7 +86,7 @@ fn close(epilogue: &Epilogue, error: f64, sums: &[Sums], operands: &[Vec<f64>]) 
         let bounds = vec![0.0; values.len()];
         list.push(Bounded::floats(values, bounds));
     }
-    evaluate(&epilogue.terms, &list).result.expected()
+    evaluate(&epilogue.terms, &list, sums.len()).result.expected()
 }
 
 /// A matrix in the layout that a variant requires. Padding is NaN.
@@ -359,11 +359,14 @@ pub fn conv(variant: &Conv) -> Vec<Case> {
                         to: dims.clone(),
                     }),
                 };
-                let [sums, sizes] = [false, true].map(|magnitude| {
-                    let data = transformed(read, &data.to_f32(), magnitude);
-                    elements(&expected(&op(weights), &[&data, &masked]))
-                });
-                sums.into_iter().zip(sizes.into_iter().map(f64::abs)).collect()
+                let sizes: Vec<f32> =
+                    masked.to_f32().iter().map(|w| transform(weights, *w).abs() as f32).collect();
+                let sizes = dlbc_ops::tensor::Tensor::from_f32(masked.dims(), &sizes);
+                let sums = transformed(read, &data.to_f32(), false);
+                let sums = elements(&expected(&op(weights), &[&sums, &masked]));
+                let data = transformed(read, &data.to_f32(), true);
+                let sizes = elements(&expected(&op(Transform::Id), &[&data, &sizes]));
+                sums.into_iter().zip(sizes).collect()
             };
             let second = variant.second.map(|s| (product(s.transforms), s.separate));
             for (i, first) in product(variant.transforms).into_iter().enumerate() {

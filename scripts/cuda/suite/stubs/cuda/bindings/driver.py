@@ -40,6 +40,8 @@ class CUstreamCaptureMode(IntEnum):
 
 
 OK = CUresult.CUDA_SUCCESS
+# Bytes of memory; what is taken costs the interpreter several times as much.
+CAPACITY = 128 << 20
 # The launches of a graph under capture.
 capture = None
 # Once a launch has failed, every call fails, as on a device.
@@ -98,10 +100,12 @@ def cuDriverGetVersion():
 
 
 def cuMemGetInfo():
-    return OK, 1 << 33, 1 << 33
+    return OK, CAPACITY - sum(sizes.values()), CAPACITY
 
 
 def cuMemAlloc(size):
+    if size > CAPACITY - sum(sizes.values()):
+        return CUresult.CUDA_ERROR_OUT_OF_MEMORY, None
     numbers, _ = server.ask(f"allocate {size}")
     if numbers is None:
         return CUresult.CUDA_ERROR_OUT_OF_MEMORY, None
