@@ -58,7 +58,8 @@ impl Kernels {
     pub(crate) fn unload(&mut self, module: usize) -> Result<(), Code> {
         let module = self.modules.remove(&module).ok_or(INVALID_HANDLE)?;
         self.functions.retain(|_, f| !Arc::ptr_eq(&f.module, &module));
-        Ok(())
+        // A graph or a stream would launch it.
+        if Arc::strong_count(&module) > 1 { Err(INVALID_VALUE) } else { Ok(()) }
     }
 
     /// Finds an entry point of a module, and knows it under a handle from now on.

@@ -106,7 +106,7 @@ impl Driver {
             return Err(failure.clone());
         }
         // This also returns errors of destructors, which cannot return them.
-        let bound = self.context.bind_to_thread().map_err(|e| failed("cuCtxSetCurrent", e));
+        let bound = self.context.bind_to_thread().map_err(|e| failed("cuCtxSetCurrent or a destructor", e));
         let result = bound.and_then(|()| calls(self));
         if let Err(e @ (DeviceError::Lost(_) | DeviceError::Fault { .. } | DeviceError::TimedOut { .. })) =
             &result
@@ -280,7 +280,10 @@ impl Device for Driver {
         let _ = self.call(|driver| {
             driver.wait()?;
             if let Some(sequence) = driver.sequences.get_mut(sequence.0).and_then(Option::take) {
-                driver.kernels.release(&sequence.kernels);
+                let Sequence { form, kernels, .. } = sequence;
+                // A graph goes before the kernels that it launches.
+                drop(form);
+                driver.kernels.release(&kernels);
             }
             Ok(())
         });

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cudarc::driver::{CudaStream, DriverError, sys};
 
-/// Time for which the host asks again at once; later it sleeps between questions.
-const BUSY: Duration = Duration::from_micros(200);
+/// Time for which the host asks again at once, as the driver's own wait does; later it sleeps between questions.
+const BUSY: Duration = Duration::from_millis(10);
 /// Longest sleep between two questions.
 const SLEEP: Duration = Duration::from_millis(1);
 
@@ -37,7 +37,7 @@ pub(super) fn wait(stream: &CudaStream, limit: Option<Duration>) -> Result<(), S
             return Err(Stopped::TimedOut(limit));
         }
         if waited < BUSY {
-            std::hint::spin_loop();
+            thread::yield_now();
         } else {
             // A twentieth of the wait so far, so that the answer comes at most 5 % late.
             thread::sleep((waited / 20).min(SLEEP));
