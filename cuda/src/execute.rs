@@ -165,7 +165,7 @@ impl DevicePlan {
             run.check()?;
             let mut bytes = vec![0; download.bytes];
             resident.device.download(download.address, &mut bytes).map_err(backend_error)?;
-            tensors.insert(download.output.clone(), from_device(&bytes, &download.dims, download.dtype));
+            tensors.insert(download.output.clone(), from_device(bytes, &download.dims, download.dtype));
         }
         Ok(tensors)
     }
@@ -268,16 +268,15 @@ impl Plan for DevicePlan {
 }
 
 /// Converts the device's representation of values to a tensor.
-fn from_device(bytes: &[u8], dims: &[usize], dtype: DType) -> Tensor {
-    let words = || bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+fn from_device(bytes: Vec<u8>, dims: &[usize], dtype: DType) -> Tensor {
     let device_dtype = match Kind::of(dtype) {
         Kind::F => DType::F32,
         Kind::I => DType::I64,
         Kind::B => DType::Bool,
     };
     let bytes: Vec<u8> = match device_dtype {
-        DType::Bool => words().map(|w| u8::from(w != 0)).collect(),
-        _ => bytes.to_vec(),
+        DType::Bool => bytes.chunks_exact(4).map(|word| u8::from(word != [0; 4])).collect(),
+        _ => bytes,
     };
     // The number of bytes was computed from these dimensions, so this cannot fail.
     let tensor = Tensor::from_bytes(device_dtype, dims.to_vec(), Arc::new(bytes))

@@ -27,8 +27,11 @@ pub struct Timings {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The model's outputs by name.
+    /// The model's outputs by name: all, or those that the request names and the explained one.
     pub outputs: Tensors,
+    /// The explained positions, if the explained output is among `outputs` for these alone; see
+    /// [`Request::outputs`](crate::Request::outputs). Output and seed are then `[batch, 1, unit]`.
+    pub at_positions: Option<AtPositions>,
     /// Starting relevance: float32, of the explained output's shape, 0 at elements that are not explained.
     pub seed: Tensor,
     /// Index of the largest unit of each row, at its last explained position; empty for pixels and boxes.
@@ -46,6 +49,16 @@ pub struct Explanation {
     pub experts: Option<Vec<ExpertLayer>>,
     /// Timings of the run.
     pub timings: Timings,
+}
+
+/// Explained positions of an output `[batch, position, unit]`, one in each row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AtPositions {
+    /// Dimensions of the whole output.
+    pub dims: Vec<usize>,
+    /// Index of the position of each row.
+    pub positions: Vec<usize>,
 }
 
 /// A track of relevance: the only one, or in contrastive mode the evidence that supports the target or that opposes it.

@@ -79,7 +79,7 @@ pub use dlbc_backend::{
 #[cfg(feature = "cpu")]
 pub use dlbc_cpu::CpuBackend;
 pub use error::RuntimeError;
-pub use explanation::{Explanation, Timings, Track};
+pub use explanation::{AtPositions, Explanation, Timings, Track};
 pub use ledger::expert_relevance::{ExpertLayer, ExpertShare};
 pub use ledger::modules::{HeadRow, ModuleRow};
 pub use ledger::{Ledger, LedgerRow};

@@ -115,6 +115,7 @@ pub(crate) fn explain(
     };
     Ok(Explanation {
         outputs,
+        at_positions: None,
         seed: seed.tensor,
         argmax: seed.argmax,
         targets: seed.targets,

@@ -23,7 +23,7 @@ pub fn stack(parts: &[&Tensors]) -> Option<Tensors> {
 }
 
 /// Concatenates tensors along the first axis; `like` is the first of them.
-fn concat(tensors: &[&Tensor], like: &Tensor) -> Option<Tensor> {
+pub(crate) fn concat(tensors: &[&Tensor], like: &Tensor) -> Option<Tensor> {
     let mut dims = like.dims().to_vec();
     let (rows, rest) = dims.split_first_mut()?;
     let fits = |t: &&Tensor| t.dtype() == like.dtype() && t.dims().get(1..) == Some(&*rest);

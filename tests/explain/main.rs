@@ -12,6 +12,7 @@ mod contrast;
 mod layers;
 mod library;
 mod plans;
+mod positions;
 mod repeat;
 mod stages;
 mod targets;

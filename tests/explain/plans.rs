@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::common::*;
 use dlbc_cuda::{CudaBackend, Device, DeviceError, Precision};
+use dlbc_ptx::Params as _;
+use dlbc_ptx::kernel::gemm::GemmParams;
 use dlbc_ptx::{Kernel, KernelId, Launch, Region, SequenceId};
 use dlbc_runtime::{Request, Session, SessionOptions, Target};
 
@@ -20,6 +22,10 @@ struct Counted {
     ran: Vec<usize>,
     kernels: Vec<Kernel>,
     allocated: Vec<u64>,
+    /// For each sequence, the multiplications of its matrix products.
+    multiplications: Vec<u64>,
+    uploaded: u64,
+    downloaded: u64,
 }
 
 /// A device whose memory is all zeros.
@@ -42,11 +48,13 @@ impl Device for Counting {
 
     fn release(&mut self, _: u64) {}
 
-    fn upload(&mut self, _: u64, _: &[u8]) -> Result<(), DeviceError> {
+    fn upload(&mut self, _: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.0.lock().unwrap().uploaded += bytes.len() as u64;
         Ok(())
     }
 
     fn download(&mut self, _: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.0.lock().unwrap().downloaded += bytes.len() as u64;
         bytes.fill(0);
         Ok(())
     }
@@ -70,6 +78,9 @@ impl Device for Counting {
             let name = &counted.kernels[l.kernel.0].name;
             *families.entry(name.split('_').next().unwrap_or_default().into()).or_default() += 1;
         }
+        let products = launches.iter().filter(|l| counted.kernels[l.kernel.0].name.starts_with("gemm_"));
+        let multiplications = products.map(|l| multiplications(&l.params)).sum();
+        counted.multiplications.push(multiplications);
         counted.families.push(families);
         counted.sequences.push((launches.len(), launches.iter().map(bytes).sum()));
         Ok(SequenceId(counted.sequences.len() - 1))
@@ -83,30 +94,76 @@ impl Device for Counting {
     fn discard(&mut self, _: SequenceId) {}
 }
 
+/// Returns the multiplications of a product with these parameters. A second product of the same operands counts as none.
+fn multiplications(params: &[u8]) -> u64 {
+    let field = |name: &str| {
+        let at = GemmParams::FIELDS.iter().find(|f| f.name == name).unwrap().offset;
+        u64::from(u32::from_le_bytes(params[at..at + 4].try_into().unwrap()))
+    };
+    ["m", "n", "k", "batches"].into_iter().map(field).product()
+}
+
 /// Plans a model and its relevance, and returns the counts as a row of a table.
 fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
+    explained(model, inputs, rules, Request::new().target(Target::Index(0)))
+}
+
+/// Does the same for a request.
+fn explained(model: &Path, inputs: &Path, rules: &str, request: Request) -> (String, Counted) {
     let program = program(model, rules);
     let inputs = inputs_of(&program, &npz(inputs));
     let counted = Arc::new(Mutex::new(Counted::default()));
     let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Tf32x3);
     let session = Session::new(program, Box::new(backend), SessionOptions::default()).unwrap();
-    let request = Request::new().target(Target::Index(0));
+    // Weights and tables are uploaded by the first run.
+    session.explain(&inputs, &request).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+    {
+        let mut counted = counted.lock().unwrap();
+        (counted.uploaded, counted.downloaded, counted.ran) = (0, 0, vec![]);
+    }
     session.explain(&inputs, &request).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
     let counted = counted.lock().unwrap().clone();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let (mut launches, mut bytes) = (vec![], 0);
+    let (mut launches, mut bytes, mut multiplied) = (vec![], 0, 0);
     for ran in &counted.ran {
         launches.push(counted.sequences[*ran].0.to_string());
         bytes += counted.sequences[*ran].1;
+        multiplied += counted.multiplications[*ran];
     }
     let row = format!(
-        "launches {} | {} kernels | {:.0} MiB touched | {:.1} MiB of values",
+        "launches {} | {} kernels | {:.0} MiB touched | {:.1} MiB of values | {:.1} G multiplications | {:.2} MiB to the device, \
+         {:.2} from it",
         launches.join(" + "),
         counted.kernels.len(),
         mib(bytes),
-        mib(counted.allocated[0])
+        mib(counted.allocated[0]),
+        multiplied as f64 / 1e9,
+        mib(counted.uploaded),
+        mib(counted.downloaded)
     );
     (row, counted)
+}
+
+/// Only the explained positions of a language model's output leave the device on demand, and its head is computed for them.
+#[test]
+fn a_head_is_computed_for_the_explained_positions() {
+    let mut models: Vec<_> =
+        zoo_models(&["llama"]).into_iter().take(1).map(|m| (m.name, m.model, m.inputs)).collect();
+    let folder = root().join(".cache/models/llama-8x1024");
+    if folder.join("input.npz").exists() {
+        models.push(("llama-8x1024".into(), folder.join("model.onnx"), folder.join("input.npz")));
+    }
+    for (name, model, inputs) in models {
+        let whole = Request::new().target(Target::Index(0));
+        let on_demand = whole.clone().outputs(Vec::<String>::new());
+        let [whole, on_demand] = [whole, on_demand].map(|request| {
+            let (row, counted) = explained(&model, &inputs, "dlb", request);
+            println!("{name}: {row}");
+            let multiplied: u64 = counted.ran.iter().map(|ran| counted.multiplications[*ran]).sum();
+            (counted.downloaded, counted.uploaded, multiplied)
+        });
+        assert!(on_demand.0 < whole.0 && on_demand.1 <= whole.1 && on_demand.2 < whole.2, "{name}");
+    }
 }
 
 /// Prints the plans of the models that ship and of the large ones where they are.
@@ -139,6 +196,11 @@ fn plans_are_counted() {
             assert_eq!(counted.allocated.len(), 2, "{name}: a block of values and one of weights");
             // What a block of every chip may take.
             assert!(counted.kernels.iter().all(|k| k.shared <= 99 << 10), "{name}: shared memory");
+            let launches: usize = counted.ran.iter().map(|ran| counted.sequences[*ran].0).sum();
+            assert!(
+                launches <= 500 || name != "bert-base" || rules != "dlb",
+                "{launches} launches of {name}"
+            );
             let both = counted.kernels.iter().any(|k| k.name.contains("_beside_"));
             assert!(both || rules == "dlb" || name != "resnet50", "{name}: both parts in one pass");
         }

@@ -7,13 +7,16 @@ use dlbc_backend::{
     Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, RunControl, Saved,
     SessionOptions, Tensors, Views,
 };
-use dlbc_ops::prim::batch;
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::{Prim, batch};
 use dlbc_ops::program::{Output, Program, SEED};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::bind::bind;
 use super::blocks::{Blocks, Engine, State, Weights};
+use super::head::{POSITIONS, restrict};
 use super::steps::{self, Rest, Step, check_sizes, dimension_values, has_branches, has_data_dependent_dims};
+use super::wanted::{Key, Wanted, forward_outputs};
 use crate::error::RuntimeError;
 use crate::seed::Convention;
 
@@ -27,17 +30,6 @@ pub(crate) struct Executor {
     options: SessionOptions,
     /// Plan cache, most recently used first.
     plans: Mutex<Vec<(Key, CachedPlan)>>,
-}
-
-/// Key of the plan cache: the shapes, outputs and number of targets that a plan is for.
-#[derive(Clone, PartialEq, Eq)]
-struct Key {
-    /// Sizes of the symbolic dimensions.
-    bindings: Bindings,
-    /// Outputs of the reverse.
-    reverse: Vec<Output>,
-    /// Number of targets that share a reverse.
-    targets: usize,
 }
 
 /// Results of a run without a reverse.
@@ -54,7 +46,11 @@ enum CachedPlan {
     /// One step of a run. A program without data-dependent dimensions has one step.
     Step(Arc<PlannedStep>),
     /// A program with data-dependent dimensions, in blocks.
-    Blocks(Arc<Blocks>),
+    Blocks {
+        blocks: Arc<Blocks>,
+        /// True if the head of the program is restricted to the explained positions.
+        is_restricted: bool,
+    },
 }
 
 /// The plan of one step of a run.
@@ -64,6 +60,8 @@ pub(crate) struct PlannedStep {
     bound: Bindings,
     /// Remainder of the program after the step; `None` in the last step.
     rest: Option<Rest>,
+    /// True if the head of the program is restricted to the explained positions.
+    is_restricted: bool,
 }
 
 /// A run that is planned and about to compute its outputs.
@@ -96,6 +94,14 @@ impl PreparedRun<'_> {
         Engine { backend: &**backend, options, run: self.run }
     }
 
+    /// Returns whether the head of the program is restricted to the explained positions.
+    pub fn is_restricted(&self) -> bool {
+        match &self.plan {
+            CachedPlan::Step(step) => step.is_restricted,
+            CachedPlan::Blocks { is_restricted, .. } => *is_restricted,
+        }
+    }
+
     /// Computes the forward outputs of the program.
     pub fn forward(&mut self) -> Result<(Outputs, ForwardState), RuntimeError> {
         let clock = Instant::now();
@@ -104,7 +110,7 @@ impl PreparedRun<'_> {
                 let (results, saved) = step.plan.forward(&self.inputs, &self.run)?;
                 (results, ForwardState::Step(step.clone(), saved))
             }
-            CachedPlan::Blocks(blocks) => {
+            CachedPlan::Blocks { blocks, .. } => {
                 let (results, state) = blocks.forward(self.engine(), &self.inputs)?;
                 self.prepare += state.prepare;
                 self.forward -= state.prepare;
@@ -166,7 +172,9 @@ impl Executor {
     /// # Errors
     /// For inputs that do not fit the program and tensors above the size limit.
     pub fn predict(&self, inputs: &Views<'_>, run: RunControl<'_>) -> Result<Prediction, RuntimeError> {
-        let (mut results, _) = self.prepare(inputs, vec![], 1, run)?.forward()?;
+        let forward = forward_outputs(&self.program, None);
+        let wanted = Wanted { forward, reverse: vec![], targets: 1, head: None };
+        let (mut results, _) = self.prepare(inputs, wanted, None, run)?.forward()?;
         Convention::take(&self.program.info, &mut results);
         let baseline = |(output, tensor): (&Output, &Tensor)| match output {
             Output::Baseline(input) => Some((input.to_string(), tensor.clone())),
@@ -194,28 +202,44 @@ impl Executor {
         seed: &Tensor,
         run: RunControl<'_>,
     ) -> Result<Outputs, RuntimeError> {
-        let mut prepared = self.prepare(inputs, reverse, 1, run)?;
+        // Of the forward only the reverse is of interest.
+        let forward = vec![Output::from(&self.program.info.explained)];
+        let wanted = Wanted { forward, reverse, targets: 1, head: None };
+        let mut prepared = self.prepare(inputs, wanted, None, run)?;
         let (_, state) = prepared.forward()?;
         prepared.reverse(state, seed)
     }
 
-    /// Runs the steps that compute data-dependent dimensions, and plans the last step.
+    /// Returns the dimensions of the explained output; `None` if they depend on values.
+    ///
+    /// # Errors
+    /// For inputs that do not fit the program.
+    pub fn explained_dims(&self, inputs: &Views<'_>) -> Result<Option<Vec<usize>>, RuntimeError> {
+        let bindings = bind(&self.program.info, inputs)?;
+        let explained = self.program.graph.output(&Output::from(&self.program.info.explained));
+        Ok(explained.and_then(|v| self.program.graph.ty(v).shape.substitute(&bindings).as_known()))
+    }
+
+    /// Runs the steps that compute data-dependent dimensions, and plans the last step. `positions` are the explained
+    /// positions, for a program whose head is restricted to them.
     pub fn prepare<'a>(
         &'a self,
         inputs: &Views<'a>,
-        reverse: Vec<Output>,
-        targets: usize,
+        wanted: Wanted,
+        positions: Option<Tensor>,
         run: RunControl<'a>,
     ) -> Result<PreparedRun<'a>, RuntimeError> {
         let clock = Instant::now();
         let bindings = bind(&self.program.info, inputs)?;
-        let mut key = Key { bindings, reverse, targets };
+        let mut key = Key { bindings, wanted };
         let mut plan = self.plan(&key, None, &run)?;
+        let mut inputs = inputs.clone();
+        inputs.extend(positions.map(|tensor| (POSITIONS.to_string(), tensor.into())));
         let mut prepared = PreparedRun {
             executor: self,
             run,
             plan: plan.clone(),
-            inputs: inputs.clone(),
+            inputs,
             prepare: clock.elapsed().as_secs_f64(),
             forward: 0.0,
         };
@@ -252,9 +276,9 @@ impl Executor {
         let (key, plan) = plans.first()?;
         let memory = match plan {
             CachedPlan::Step(step) => step.plan.memory(),
-            CachedPlan::Blocks(blocks) => blocks.memory(),
+            CachedPlan::Blocks { blocks, .. } => blocks.memory(),
         };
-        Some((memory, key.targets))
+        Some((memory, key.wanted.targets))
     }
 
     /// Empties the plan cache. Returns whether it held any plan.
@@ -283,30 +307,34 @@ impl Executor {
         // Two threads may plan the same shapes at once; both plans are right.
         run.report(Progress::Planning);
         let program = before.and_then(|b| b.rest.as_ref()).map_or(&self.program.graph, |r| &r.graph);
-        let mut forward: Vec<Output> = self.program.info.outputs.iter().map(Output::from).collect();
-        // Values that do not depend on the target are computed with the outputs.
-        let early =
-            |output: &&Output| matches!(output, Output::Baseline(_) | Output::SeedValue | Output::SeedSign);
-        let names = self.program.graph.outputs().iter().map(|(name, _)| name);
-        forward.extend(names.filter(early).cloned());
+        let Wanted { forward, reverse, targets, head } = &key.wanted;
+        // The whole program, or what is left of it for the last step.
+        let restricted =
+            |graph: &Graph<Prim>| head.and_then(|whole| restrict(graph, &self.program.info.explained, whole));
         let data_dependent = has_data_dependent_dims(&self.program.graph);
         if data_dependent && !has_branches(&self.program.graph) {
-            let outputs = [forward.as_slice(), &key.reverse];
+            let outputs = [forward.as_slice(), reverse];
             let weights = match self.backend.borrows_weights() {
                 true => Weights::Inputs,
                 false => Weights::Constants,
             };
-            let blocks = Blocks::new(program, &key.bindings, outputs, key.targets, weights)?;
-            return Ok(self.cache(key, CachedPlan::Blocks(Arc::new(blocks))));
+            let restricted = restricted(&program.bind(&key.bindings));
+            let is_restricted = restricted.is_some();
+            let program = restricted.as_ref().unwrap_or(program);
+            let blocks = Arc::new(Blocks::new(program, &key.bindings, outputs, *targets, weights)?);
+            return Ok(self.cache(key, CachedPlan::Blocks { blocks, is_restricted }));
         }
         let step = match data_dependent {
-            true => steps::next(program, &key.bindings, &[&forward[..], &key.reverse].concat())?,
+            true => steps::next(program, &key.bindings, &[&forward[..], reverse].concat())?,
             false => Step { graph: program.bind(&key.bindings), bound: Bindings::new(), rest: None },
         };
         let mut graph = step.graph;
         graph.check().map_err(RuntimeError::Shapes)?;
-        if step.rest.is_none() && key.targets > 1 {
-            graph = batch(&graph, &[SEED], key.targets).map_err(RuntimeError::Batch)?;
+        let restricted = if step.rest.is_none() { restricted(&graph) } else { None };
+        let is_restricted = restricted.is_some();
+        graph = restricted.unwrap_or(graph);
+        if step.rest.is_none() && *targets > 1 {
+            graph = batch(&graph, &[SEED], *targets).map_err(RuntimeError::Batch)?;
             graph.check().map_err(RuntimeError::Shapes)?;
         }
         for id in graph.nodes() {
@@ -320,7 +348,7 @@ impl Executor {
         }
         let all = || graph.outputs().iter().map(|(n, _)| n.clone()).collect();
         let (first, second) = match step.rest {
-            None => (forward, key.reverse.clone()),
+            None => (forward.clone(), reverse.clone()),
             Some(_) => (all(), vec![]),
         };
         let prepare = || self.backend.prepare(&graph, &first, &second, &self.options);
@@ -329,7 +357,7 @@ impl Executor {
             Err(BackendError::DeviceMemory(_)) if self.clear_plans() => prepare()?,
             plan => plan?,
         };
-        let planned = PlannedStep { plan, bound: step.bound, rest: step.rest };
+        let planned = PlannedStep { plan, bound: step.bound, rest: step.rest, is_restricted };
         Ok(self.cache(key, CachedPlan::Step(Arc::new(planned))))
     }
 

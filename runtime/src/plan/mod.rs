@@ -4,5 +4,7 @@
 mod bind;
 mod blocks;
 pub(crate) mod executor;
+pub(crate) mod head;
 mod simplify;
 mod steps;
+pub(crate) mod wanted;

@@ -50,6 +50,11 @@ impl Request {
         Request { detector: detector.into(), ..self }
     }
 
+    /// Names the model's outputs that the explanation holds, beside the explained one; see [`Request::outputs`].
+    pub fn outputs<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Request {
+        Request { outputs: Some(names.into_iter().map(Into::into).collect()), ..self }
+    }
+
     /// Sets the baselines of integrated gradients, by input.
     pub fn baseline(self, baseline: impl Into<Option<Tensors>>) -> Request {
         Request { baseline: baseline.into(), ..self }

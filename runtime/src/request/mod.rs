@@ -71,6 +71,10 @@ pub struct Request {
     pub positions_first: bool,
     /// Outputs and layout of the boxes, for [`Target::Box`].
     pub detector: Option<Detector>,
+    /// Names of the model's outputs that the explanation holds; `None` stands for all. The explained output is among them in
+    /// any case, but unless it is named, for the explained positions alone if each row has one: a language model's head is
+    /// then computed for these, and its logits at other positions are not.
+    pub outputs: Option<Vec<String>>,
     /// Baselines of integrated gradients, by input: of the input's shape, or of the shape of one row. Other inputs take the
     /// baseline of the composite.
     pub baseline: Option<Tensors>,
@@ -101,6 +105,7 @@ impl Default for Request {
             position: Position::At(-1),
             positions_first: false,
             detector: None,
+            outputs: None,
             baseline: None,
             keep: vec![],
             keep_all: false,

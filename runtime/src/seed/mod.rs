@@ -23,6 +23,7 @@ use selection::Selection;
 pub(crate) use convention::Convention;
 pub(crate) use group::Group;
 pub(crate) use selection::Seed;
+pub(crate) use units::explained_positions;
 
 /// Builds the seed of the output `name`.
 ///

@@ -94,7 +94,7 @@ pub(super) fn select(
 }
 
 /// Returns the explained positions of a row, or the position that is out of range.
-fn explained_positions(
+pub(crate) fn explained_positions(
     position: &Position,
     row: usize,
     rows: usize,

@@ -2,6 +2,7 @@
 
 mod load;
 mod metadata;
+mod positions;
 mod stack;
 
 use std::collections::BTreeMap;
@@ -12,12 +13,14 @@ use dlbc_ops::program::{InputInfo, Mode, Output, Program, Repeat};
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
-use crate::explanation::{Explanation, Timings, Track};
+use crate::explanation::{AtPositions, Explanation, Timings, Track};
 use crate::ledger::expert_relevance::experts;
 use crate::ledger::requested_outputs;
 use crate::plan::executor::{Executor, model_outputs};
+use crate::plan::head::Whole;
+use crate::plan::wanted::{Wanted, forward_outputs};
 use crate::repeat;
-use crate::request::{Request, Target};
+use crate::request::{Position, Request, Target};
 use crate::seed::contrast;
 use crate::seed::{Convention, Seed, seed};
 use metadata::outputs;
@@ -175,8 +178,20 @@ impl Session {
     ) -> Result<Vec<Explanation>, RuntimeError> {
         let info = &self.program().info;
         let run = self.executor.run(request.cancel.as_ref());
-        let reverse_outputs = requested_outputs(self.program(), request)?;
-        let mut prepared = self.executor.prepare(inputs, reverse_outputs, batch_size, run)?;
+        let names = self.wanted_outputs(request)?;
+        let dims = self.executor.explained_dims(inputs)?;
+        let positions = dims.and_then(|dims| AtPositions::of_request(request, targets, dims));
+        let is_whole = request.outputs.as_ref().is_none_or(|names| names.contains(&info.explained));
+        let whole = if is_whole { Whole::Computed } else { Whole::Left };
+        let wanted = Wanted {
+            forward: forward_outputs(self.program(), names.as_deref()),
+            reverse: requested_outputs(self.program(), request)?,
+            targets: batch_size,
+            head: positions.as_ref().map(|_| whole),
+        };
+        let indices = positions.as_ref().map(AtPositions::indices);
+        let mut prepared = self.executor.prepare(inputs, wanted, indices, run)?;
+        let positions = positions.filter(|_| prepared.is_restricted());
         let (mut results, state) = prepared.forward()?;
         let convention = Convention::take(info, &mut results);
         let outputs = model_outputs(results);
@@ -184,13 +199,25 @@ impl Session {
         let (clock, prepare_before) = (Instant::now(), prepared.prepare);
         let explained =
             outputs.get(&info.explained).ok_or_else(|| BackendError::MissingInput(info.explained.clone()))?;
-        let requests: Vec<Request> = targets.iter().map(|target| request.clone().target(*target)).collect();
-        let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request, &convention));
-        let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
+        // The outputs as a seed sees them: the explained one at the explained positions.
+        let mut seed_outputs = outputs.clone();
+        let explained = positions.as_ref().map_or_else(|| explained.clone(), |p| p.of_output(explained));
+        seed_outputs.insert(info.explained.clone(), explained.clone());
+        let requests: Vec<Request> = targets
+            .iter()
+            .map(|target| request.clone().target(*target))
+            .map(|request| if positions.is_some() { request.position(Position::At(0)) } else { request })
+            .collect();
+        let seeds = requests.iter().map(|request| seed(&info.explained, &seed_outputs, request, &convention));
+        let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>().map_err(|e| match &positions {
+            Some(positions) => positions.error(e),
+            None => e,
+        })?;
         let track_seeds: Vec<(Tensor, Option<Tensor>)> = match info.mode {
             Mode::Default => seeds.iter().map(|seed| (seed.tensor.clone(), None)).collect(),
             Mode::Contrastive => {
-                let pairs = requests.iter().zip(&seeds).map(|(r, seed)| contrast::tracks(explained, r, seed));
+                let pairs =
+                    requests.iter().zip(&seeds).map(|(r, seed)| contrast::tracks(&explained, r, seed));
                 pairs.map(|[supporting, opposing]| (supporting, Some(opposing))).collect()
             }
         };
@@ -229,12 +256,33 @@ impl Session {
                     argmax: seed.argmax,
                     targets: seed.targets,
                     boxes: seed.boxes,
-                    seed: seed.tensor,
+                    seed: match &positions {
+                        Some(positions) if is_whole => positions.seed_of_output(&seed.tensor),
+                        _ => seed.tensor,
+                    },
+                    at_positions: positions.clone().filter(|_| !is_whole),
                     experts: request.experts.then(|| experts(info, results)),
                     timings,
                 }
             });
         Ok(explanations.collect())
+    }
+
+    /// Returns the names of the outputs that a run computes, `None` for all: those of the request, the explained one, and
+    /// those of the request's detector.
+    ///
+    /// # Errors
+    /// For a name that the model does not have.
+    fn wanted_outputs<'a>(&'a self, request: &'a Request) -> Result<Option<Vec<&'a str>>, RuntimeError> {
+        let info = &self.program().info;
+        let Some(outputs) = &request.outputs else { return Ok(None) };
+        if let Some(name) = outputs.iter().find(|name| !info.outputs.contains(name)) {
+            return Err(RuntimeError::UnknownOutput { name: name.clone(), known: info.outputs.clone() });
+        }
+        let detector =
+            request.detector.iter().flat_map(|d| [&d.scores, &d.boxes].into_iter().chain(&d.labels));
+        let names = outputs.iter().chain([&info.explained]).chain(detector);
+        Ok(Some(names.map(String::as_str).collect()))
     }
 
     /// Splits the results of a batched reverse by target. Results without the axis of targets are the same for all.
