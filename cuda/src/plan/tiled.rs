@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Prim, Reduction, Transform, Unary};
-use dlbc_ptx::kernel::attention::{Along, End, Group, Matrix, Tiled, TiledArgs, Unit};
+use dlbc_ptx::kernel::attention::{Along, EXTENT, End, Group, Matrix, Operands, Tiled, TiledArgs, Unit};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
 use super::chain::{scalar, unchanged};
+use super::masks::contributes_nothing;
 use super::view::kernel_strides;
 use super::{Planner, Scope, Step, View, node_error};
 use dlbc_backend::Precision;
@@ -224,12 +225,12 @@ impl Planner {
         let statistics = self.statistics_buffers(&full);
         scope.statistics.insert(node, statistics.clone());
         scope.statistics_source.insert(node, id);
-        let [maximum, sum] = statistics;
-        self.launch_tiled(&scores, End::Softmax { across, guard }, vec![out, maximum, sum], Some(weight));
+        let results = [vec![out], statistics.to_vec()].concat();
+        self.launch_tiled(&scores, End::Softmax { across, guard }, results, Some(weight));
         Ok(())
     }
 
-    /// Creates buffers for the maximum and the sum of exponentials of each row of scores.
+    /// Creates buffers for the maximum and the reciprocal of the sum of exponentials of each row of scores.
     fn statistics_buffers(&mut self, dims: &[usize]) -> [View; 2] {
         let mut dims = dims.to_vec();
         if let Some(last) = dims.last_mut() {
@@ -256,7 +257,7 @@ impl Planner {
         (same_operand && constant(zero, 0.0) && constant(lowest, f64::NEG_INFINITY)).then_some((p, true))
     }
 
-    /// Returns the maximum and the sum of exponentials of each row of a softmax; computes them if necessary.
+    /// Returns the maximum and the reciprocal of the sum of exponentials of each row of a softmax; computes them if necessary.
     fn statistics(&mut self, scope: &mut Scope, softmax: NodeId) -> Result<[View; 2], BackendError> {
         if let Some(statistics) = scope.statistics.get(&softmax) {
             return Ok(statistics.clone());
@@ -295,12 +296,12 @@ impl Planner {
                 scores.product([left, right], [*a, *b])
             }
             Prim::Softmax(_) => {
-                let [maximum, sum] = self.statistics(scope, id)?;
+                let [maximum, inverse] = self.statistics(scope, id)?;
                 let x = self.append_score(scope, inputs[0].node, scores)?;
-                let (maximum, sum) = (scores.operand(maximum), scores.operand(sum));
+                let (maximum, inverse) = (scores.operand(maximum), scores.operand(inverse));
                 let less = scores.push(Term::Binary(Binary::Sub, x, maximum), Kind::F);
                 let e = scores.push(Term::Unary(Unary::Exp, less), Kind::F);
-                scores.push(Term::Binary(Binary::Div, e, sum), Kind::F)
+                scores.push(Term::Binary(Binary::Mul, e, inverse), Kind::F)
             }
             Prim::Reduce(_) => {
                 let same =
@@ -344,12 +345,38 @@ impl Planner {
 
     /// Launches the kernel that reduces the scores to `results`.
     fn launch_tiled(&mut self, scores: &Scores, end: End, results: Vec<View>, weight: Option<View>) {
-        let unit = if self.precision == Precision::Simt { Unit::Fma } else { Unit::Tensor };
+        let unit = match self.precision {
+            Precision::Simt => Unit::Fma,
+            Precision::Tf32x3 => Unit::Tensor(Operands::Split),
+            Precision::Tf32 | Precision::Bf16 => Unit::Tensor(Operands::Rounded),
+        };
         let along = |v: &View| match &v.strides[v.strides.len() - 2..] {
             [_, 0] => Along::Own,
             [0, _] => Along::Other,
             _ => Along::Both,
         };
+        let terms = scores.numbered_terms();
+        let products: usize = scores.groups.iter().map(|(_, transforms)| transforms.len()).sum();
+        let is_softmax = matches!(end, End::Softmax { .. } | End::Statistics);
+        let is_mask = |(i, v): &(usize, &View)| {
+            v.kind == Kind::F
+                && along(v) == Along::Both
+                && contributes_nothing(&terms, products + i, is_softmax)
+        };
+        let mask = scores.operands.iter().enumerate().find(is_mask).map(|(_, v)| v.clone());
+        let mask = mask.filter(|v| v.dims[v.dims.len() - 2..].iter().any(|d| *d > EXTENT as usize));
+        let ruled_out = mask.map(|mut mask| {
+            // The words of a mask serve its rows and its columns.
+            if scores.transposed {
+                swap(&mut mask);
+            }
+            let mut tiles = self.ruled_out(&mask);
+            if scores.transposed {
+                swap(&mut tiles);
+            }
+            tiles
+        });
+        let width = weight.as_ref().map_or(1, |w| w.dims[w.dims.len() - 1]);
         let kernel = Tiled {
             groups: scores
                 .groups
@@ -360,9 +387,13 @@ impl Planner {
                 })
                 .collect(),
             operands: scores.operands.iter().map(|v| (v.kind, along(v))).collect(),
-            terms: scores.numbered_terms(),
+            terms,
             end,
             unit,
+            // A wider result takes no second computation of the scores.
+            // Registers hold the sums of a wider result beside those of one product.
+            spans: if width as u32 > EXTENT && products < 2 { 2 } else { 1 },
+            skips: ruled_out.is_some(),
         };
         let rank = scores.dims.len();
         let (mut rows, mut columns) = (scores.dims[rank - 2], scores.dims[rank - 1]);
@@ -376,13 +407,14 @@ impl Planner {
         let args = TiledArgs {
             rows: rows as u32,
             columns: columns as u32,
-            width: weight.as_ref().map_or(1, |w| w.dims[rank - 1] as u32),
+            width: width as u32,
             batch,
             depths: scores.groups.iter().map(|(pair, _)| pair[0].dims[rank - 1] as u32).collect(),
             matrices: vec![],
         };
         let sources = scores.groups.iter().flat_map(|(pair, _)| pair);
-        let reads: Vec<View> = weight.iter().chain(sources).chain(&scores.operands).cloned().collect();
+        let reads = weight.iter().chain(sources).chain(&scores.operands).chain(&ruled_out);
+        let reads: Vec<View> = reads.cloned().collect();
         let index = self.kernel(kernel.name(), || kernel.emit());
         let grid = kernel.blocks(&args);
         let views: Vec<View> = results.iter().chain(&reads).cloned().collect();

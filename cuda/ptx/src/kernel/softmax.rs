@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use super::math;
+use super::{across_lanes, each, math};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::{op, params};
@@ -50,16 +50,16 @@ pub fn softmax() -> Kernel {
 
     // `max` drops NaN, so NaN is its neutral element.
     let max = math::unary(k, "mov.f32", imm(f32::NAN));
-    each(k, lane, dim, |k, at| {
+    each(k, (lane, dim, 32), |k, at| {
         let i = index(k, at);
         let (address, v) = (k.address(x, i, 4), k.f());
         op!(k, "ld.global.f32 {v}, [{address}]");
         op!(k, "max.f32 {max}, {max}, {v}");
     });
-    butterfly(k, "max.f32", max);
+    across_lanes(k, "max.f32", max);
 
     let sum = math::unary(k, "mov.f32", imm(0.0));
-    each(k, lane, dim, |k, at| {
+    each(k, (lane, dim, 32), |k, at| {
         let i = index(k, at);
         let (from, to, v) = (k.address(x, i, 4), k.address(y, i, 4), k.f());
         op!(k, "ld.global.f32 {v}, [{from}]");
@@ -68,9 +68,9 @@ pub fn softmax() -> Kernel {
         op!(k, "st.global.f32 [{to}], {e}");
         op!(k, "add.rn.f32 {sum}, {sum}, {e}");
     });
-    butterfly(k, "add.rn.f32", sum);
+    across_lanes(k, "add.rn.f32", sum);
 
-    each(k, lane, dim, |k, at| {
+    each(k, (lane, dim, 32), |k, at| {
         let i = index(k, at);
         let (address, v) = (k.address(y, i, 4), k.f());
         op!(k, "ld.global.f32 {v}, [{address}]");
@@ -79,26 +79,4 @@ pub fn softmax() -> Kernel {
     });
     k.place(&finished);
     emitter.finish("softmax", 256, size_of::<SoftmaxParams>())
-}
-
-/// Runs `body` for every 32nd index below `count`, from the lane's number on.
-fn each(k: &mut Emitter, lane: Reg, count: Reg, body: impl FnOnce(&mut Emitter, Reg)) {
-    let at = k.r();
-    op!(k, "mov.u32 {at}, {lane}");
-    let (top, end) = (k.label("NEXT"), k.label("ROW"));
-    k.place(&top);
-    k.branch_ge(at, count, &end);
-    body(k, at);
-    op!(k, "add.u32 {at}, {at}, 32");
-    op!(k, "bra {top}");
-    k.place(&end);
-}
-
-/// Combines the values of a warp's lanes; every lane gets the result.
-fn butterfly(k: &mut Emitter, name: &str, value: Reg) {
-    for distance in [16, 8, 4, 2, 1] {
-        let other = k.f();
-        op!(k, "shfl.sync.bfly.b32 {other}, {value}, {distance}, 31, 0xffffffff");
-        op!(k, "{name} {value}, {value}, {other}");
-    }
 }

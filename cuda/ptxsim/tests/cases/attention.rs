@@ -2,15 +2,28 @@
 
 use dlbc_ops::prim::Transform;
 use dlbc_ops::tensor::Array;
-use dlbc_ptx::kernel::attention::{Along, End, Matrix, Tiled, TiledArgs};
+use dlbc_ptx::Params as _;
+use dlbc_ptx::kernel::attention::mask::{MaskParams, RULED_OUT};
+use dlbc_ptx::kernel::attention::{Along, EXTENT, End, Matrix, Operands, Tiled, TiledArgs, Unit};
+use dlbc_ptx::kernel::gemm::Math;
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
 use super::bounded::{self, evaluate};
 use super::products::transform;
 use super::{Case, Expected, Random, Role};
 
-/// Relative error of a 3xTF32 product or a sum of a few hundred terms, with respect to the sum of magnitudes.
-const ROUNDING: f64 = 1e-6;
+/// Relative error of a 3xTF32 product or a sum of a few hundred terms, with respect to the sum of magnitudes. Tensor cores
+/// truncate when they add.
+const ROUNDING: f64 = 3e-6;
+
+/// Returns the same for products by a kernel.
+fn rounding(kernel: &Tiled) -> f64 {
+    match kernel.unit {
+        Unit::Tensor(Operands::Rounded) => Math::Tf32.rounding() + ROUNDING,
+        Unit::Tensor(Operands::Split) | Unit::Fma => ROUNDING,
+    }
+}
+
 /// A few units in the last place.
 const ULPS: f64 = 4e-7;
 
@@ -68,7 +81,70 @@ pub fn attention(kernel: &Tiled) -> Vec<Case> {
         Shape { batch: 1, rows: 1, columns: 1, depths: [1, 1], width: 1, by_rows: true },
         Shape { batch: 1, rows: 16, columns: 128, depths: [40, 8], width: 8, by_rows: false },
     ];
-    shapes.into_iter().map(|shape| case(kernel, shape)).collect()
+    let wide = Shape { batch: 1, rows: 20, columns: 65, depths: [8, 4], width: 130, by_rows: true };
+    let long = Shape { batch: 2, rows: 150, columns: 140, depths: [8, 4], width: 5, by_rows: true };
+    let shapes = shapes.into_iter().chain((kernel.spans > 1).then_some(wide));
+    let shapes = shapes.chain(kernel.skips.then_some(long));
+    shapes.map(|shape| case(kernel, shape)).collect()
+}
+
+/// Masks, against the tiles in which they are ruled out.
+pub fn mask() -> Vec<Case> {
+    [(1, 150, 140), (2, 64, 64), (1, 5, 200)].into_iter().map(|(b, r, c)| mask_case(b, r, c)).collect()
+}
+
+fn mask_case(batch: usize, rows: usize, columns: usize) -> Case {
+    let mut random = Random::new(41);
+    let extent = EXTENT as usize;
+    // Causal; the last matrix has a row without any column, and a NaN.
+    let mut values: Vec<f32> = vec![];
+    for (b, row) in (0..batch).flat_map(|b| (0..rows).map(move |row| (b, row))) {
+        for column in 0..columns {
+            let empty = batch > 1 && b + 1 == batch && row == 3;
+            let out = if random.bits() % 2 == 0 { f32::NEG_INFINITY } else { -3e38 };
+            values.push(if column > row || empty { out } else { random.float() });
+        }
+    }
+    if columns > 150 {
+        values[columns + 150] = f32::NAN;
+    }
+    let (row_tiles, column_tiles) = (rows.div_ceil(extent), columns.div_ceil(extent));
+    let mut expected = vec![];
+    for (b, rt) in (0..batch).flat_map(|b| (0..row_tiles).map(move |rt| (b, rt))) {
+        let tile_rows = rt * extent..(rt * extent + extent).min(rows);
+        let at = |row: usize, column: usize| values[(b * rows + row) * columns + column];
+        let rules_out = |v: f32| v <= RULED_OUT;
+        let stay = tile_rows.clone().all(|row| {
+            (0..columns).any(|c| at(row, c) > RULED_OUT) && (0..columns).all(|c| !at(row, c).is_nan())
+        });
+        for ct in 0..column_tiles {
+            let tile = ct * extent..(ct * extent + extent).min(columns);
+            let out = tile_rows.clone().all(|row| tile.clone().all(|c| rules_out(at(row, c))));
+            expected.push(u32::from(stay && out));
+        }
+    }
+    let words = values.iter().map(|v| v.to_bits()).collect();
+    Case {
+        shape: format!("{batch} of {rows}x{columns}"),
+        grid: [batch as u32, row_tiles as u32, 1],
+        buffers: vec![(Role::Read, words), (Role::Write, vec![0; expected.len()])],
+        params: Box::new(move |at| {
+            let mut params = MaskParams {
+                mask: at[0],
+                tiles: at[1],
+                rows: rows as u32,
+                columns: columns as u32,
+                column_tiles: column_tiles as u32,
+                row_tiles: row_tiles as u32,
+                batch: [1, 1, 1, batch as u32],
+                strides: [columns as i32, 1],
+                batch_strides: [0; 4],
+            };
+            params.batch_strides[3] = (rows * columns) as i32;
+            params.bytes()
+        }),
+        expected: vec![Expected::Words(expected)],
+    }
 }
 
 fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: Shape) -> Case {
@@ -92,6 +168,10 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
     // A masked softmax is masked completely in the last batch and partially in the others.
     let masks = matches!(kernel.end, End::Softmax { .. } | End::Statistics);
     let guarded = kernel.terms.iter().any(|(t, _)| matches!(t, Term::Float(v) if *v == f32::NEG_INFINITY));
+    let is_mask = |(kind, along): &(Kind, Along)| *kind == Kind::F && *along == Along::Both;
+    let skipped = kernel.operands.iter().position(is_mask).filter(|_| kernel.skips);
+    // A causal mask; it may be transposed.
+    let is_later = |row: usize, column: usize| if masks { column > row } else { row > column };
     for (i, (_, along)) in kernel.operands.iter().enumerate() {
         let dims = match along {
             Along::Own => [rows, 1],
@@ -102,7 +182,9 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
         let mut values = floats(batch * count, 1.0);
         for (j, v) in values.iter_mut().enumerate() {
             let all = batch > 1 && j / count + 1 == batch;
-            if masks && (all || j % 7 == 2) {
+            if skipped == Some(i) {
+                *v = if is_later(j / columns % rows, j % columns) { -3e38 } else { 0.0 };
+            } else if masks && !kernel.skips && (all || j % 7 == 2) {
                 *v = f32::NEG_INFINITY;
             } else if guarded && i == 0 {
                 // Row maxima: larger than any score, or -∞ for a masked row.
@@ -139,7 +221,7 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
                         products.fold((0.0, 0.0), |(s, m), p| (s + p, m + p.abs()))
                     };
                     let (sums, sizes): (Vec<f64>, Vec<f64>) = (0..columns).map(score).unzip();
-                    let bounds = sizes.iter().map(|s| ROUNDING * s).collect();
+                    let bounds = sizes.iter().map(|s| rounding(kernel) * s).collect();
                     values.push(bounded::Bounded::floats(sums, bounds));
                 }
             }
@@ -167,28 +249,31 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
             if masks {
                 let maximum = scores.iter().fold(f64::NEG_INFINITY, |m, (s, _)| m.max(*s));
                 let base = if maximum == f64::NEG_INFINITY { 0.0 } else { maximum };
-                let worst = scores.iter().filter(|s| s.0.is_finite()).fold(0.0f64, |m, (_, e)| m.max(*e));
+                let worst =
+                    scores.iter().filter(|s| f64::from(RULED_OUT) < s.0).fold(0.0f64, |m, (_, e)| m.max(*e));
                 weights = scores
                     .iter()
                     .map(|(s, e)| {
                         (
                             (s - base).exp(),
-                            (s - base).exp() * (if s.is_finite() { *e } else { 0.0 } + 2.0 * ULPS),
+                            (s - base).exp()
+                                * (if f64::from(RULED_OUT) < *s { *e } else { 0.0 } + 2.0 * ULPS),
                         )
                     })
                     .collect();
                 let sum = weights.iter().map(|p| p.0).sum::<f64>();
                 results[1][row] = (maximum, worst);
                 // The kernel's exponentials refer to its own, inexact maximum.
-                results[2][row] = (sum, weights.iter().map(|p| p.1).sum::<f64>() + sum * (worst + ROUNDING));
-                scale = (sum, worst + 2.0 * ROUNDING);
+                let error = weights.iter().map(|p| p.1).sum::<f64>() + sum * (worst + ROUNDING);
+                results[2][row] = (1.0 / sum, if sum == 0.0 { 0.0 } else { error / (sum * (sum - error)) });
+                scale = (sum, worst + 2.0 * ROUNDING + 2.0 * ULPS);
             }
             for c in 0..width {
                 let at = if by_rows { row * width + c } else { (b * width + c) * rows + i };
                 let mut total: Bounded = (0.0, 0.0);
                 for (j, (x, e)) in weights.iter().enumerate() {
                     let w = weight.as_ref().map_or(1.0, |w| transform(weight_transform, w.at(b, j, c)));
-                    total = (total.0 + x * w, total.1 + (e + ROUNDING * x.abs()) * w.abs());
+                    total = (total.0 + x * w, total.1 + (e + rounding(kernel) * x.abs()) * w.abs());
                 }
                 let is_masked = masks && results[1][row].0 == f64::NEG_INFINITY;
                 results[0][at] = match kernel.end {
@@ -218,6 +303,18 @@ fn case(kernel: &Tiled, Shape { batch, rows, columns, depths, width, by_rows }: 
         matrices.push(m.matrix());
         let word = |v: &f32| if kind == Kind::B { u32::from(*v > 0.0) } else { v.to_bits() };
         buffers.push((Role::Read, m.values.iter().map(word).collect()));
+    }
+    if kernel.skips {
+        let extent = EXTENT as usize;
+        let (row_tiles, column_tiles) = (rows.div_ceil(extent), columns.div_ceil(extent));
+        // Of the tile's elements, the last to be ruled out: the lower left, or the upper right.
+        let is_out = |t: usize| {
+            let (row, column) = (t / column_tiles * extent, t % column_tiles * extent);
+            if masks { is_later(row + extent - 1, column) } else { is_later(row, column + extent - 1) }
+        };
+        let words: Vec<u32> = (0..row_tiles * column_tiles).map(|t| u32::from(is_out(t))).collect();
+        matrices.push(Matrix { address: 0, strides: [column_tiles as i32, 1], batch: [0; 4] });
+        buffers.push((Role::Read, words));
     }
     let args = TiledArgs {
         rows: rows as u32,

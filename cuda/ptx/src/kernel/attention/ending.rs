@@ -10,8 +10,8 @@ use crate::op;
 /// Accumulators of the reduction, which live through all tiles.
 pub(super) struct Ending {
     end: End,
-    /// Product with the matrix.
-    sums: Numbers,
+    /// Product with the matrix, by span of 64 columns.
+    sums: Vec<Numbers>,
     /// Running maximum of each of the lane's two rows.
     maximum: Vec<Reg>,
     /// This lane's part of the sum of exponentials of each row.
@@ -21,7 +21,7 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    pub(super) fn new(k: &mut Emitter, end: End) -> Ending {
+    pub(super) fn new(k: &mut Emitter, end: End, spans: u32) -> Ending {
         let multiplies = matches!(end, End::Product { .. } | End::Softmax { .. });
         let softmax = matches!(end, End::Softmax { .. } | End::Statistics);
         let mut per_row = |value: f32| -> Vec<Reg> {
@@ -35,7 +35,8 @@ impl Ending {
                 g
             })
             .collect();
-        let sums = if multiplies { product::sums(k) } else { vec![] };
+        let spans = if multiplies { spans } else { 0 };
+        let sums = (0..spans).map(|_| product::sums(k)).collect();
         Ending { end, sums, maximum, exponentials, totals }
     }
 
@@ -69,10 +70,14 @@ impl Ending {
             End::Softmax { across, .. } => (Transform::Id, across),
             End::Statistics | End::Sum => return,
         };
-        // Other warps may still read the previous tile's matrix.
-        op!(k, "bar.sync 0");
-        product::fetch(k, frame, matrix, copied, region);
-        product::multiply_matrix(k, frame, &scores, &self.sums, (region, free), unit);
+        let left = product::Left::new(k, frame, &scores, free, unit);
+        for (span, sums) in self.sums.iter().enumerate() {
+            // Other warps may still read the matrix of the previous tile or span.
+            op!(k, "bar.sync 0");
+            product::fetch(k, frame, matrix, copied, (span as u32, region));
+            op!(k, "bar.sync 0");
+            product::multiply_matrix(k, frame, &left, sums, region);
+        }
     }
 
     /// Computes `e^(score - maximum)` with the running maximum, and rescales the sums when the maximum grows.
@@ -102,7 +107,7 @@ impl Ending {
             }
             let tile_sum = row_sum(k, &exponentials, row);
             op!(k, "fma.rn.f32 {sum}, {sum}, {scale}, {tile_sum}");
-            for four in &self.sums {
+            for four in self.sums.iter().flatten() {
                 for s in &four[2 * row..2 * row + 2] {
                     op!(k, "mul.rn.f32 {s}, {s}, {scale}");
                 }
@@ -141,16 +146,18 @@ impl Ending {
                 for row in 0..2 {
                     let (maximum, sum) = (self.maximum[row], self.exponentials[row]);
                     across_lanes(k, "add.rn.f32", sum);
+                    let inverse = math::unary(k, "rcp.rn.f32", sum);
                     store_row(k, &statistics[0], row, maximum);
-                    store_row(k, &statistics[1], row, sum);
-                    for four in &mut values {
+                    store_row(k, &statistics[1], row, inverse);
+                    for four in values.iter_mut().flatten() {
                         for v in &mut four[2 * row..2 * row + 2] {
-                            *v = math::binary(k, "div.rn.f32", *v, sum);
+                            *v = math::binary(k, "mul.rn.f32", *v, inverse);
                         }
                     }
                     if let End::Softmax { guard: true, .. } = self.end {
                         let masked = math::test(k, "eq", maximum, imm(f32::NEG_INFINITY));
-                        for v in values.iter_mut().flat_map(|four| &mut four[2 * row..2 * row + 2]) {
+                        for v in values.iter_mut().flatten().flat_map(|four| &mut four[2 * row..2 * row + 2])
+                        {
                             *v = math::pick(k, imm(0.0), *v, masked);
                         }
                     }
@@ -163,7 +170,7 @@ impl Ending {
         let out = &results[0];
         let first = k.r();
         op!(k, "add.u32 {first}, {}, {}", frame.out_column, frame.pair);
-        for (group, four) in values.iter().enumerate() {
+        for (group, four) in values.iter().flatten().enumerate() {
             for (element, v) in four.iter().enumerate() {
                 let (row, side) = (element / 2, element % 2);
                 let (column, exists) = (k.r(), k.p());

@@ -3,14 +3,15 @@
 //!
 //! The score `s_ij` is an expression over dot products of rows, `a_i · b_j`, and over vectors and matrices that broadcast to the
 //! scores. A block has 64 rows `i` and loops over all columns `j`, so each result has one writer and each sum one order. Rows are
-//! queries if the result belongs to queries, and keys if it belongs to keys. Reverses recompute weights from the maximum and the
-//! sum of each row, which the forward stores; it finds both by an online softmax in the pass that multiplies the values
-//! [milakov2018, dao2022].
+//! queries if the result belongs to queries, and keys if it belongs to keys. Reverses recompute weights from the maximum of each
+//! row and the reciprocal of its sum, which the forward stores; it finds both by an online softmax in the pass that multiplies
+//! the values [milakov2018, dao2022]. No score is divided by its row's sum.
 //!
 //! A warp has 16 rows of the tile. Of each 8 columns, a lane holds two in row `lane / 4` and two in the row 8 below. This is the
 //! layout of the accumulators of `mma.m16n8k8`, so a tile of weights serves as left operand of the next product without moves.
 
 mod ending;
+pub mod mask;
 mod product;
 mod variants;
 
@@ -36,8 +37,17 @@ const GROUPS: usize = 8;
 pub enum Unit {
     /// Scalar threads, by float32 multiply-adds.
     Fma,
-    /// Tensor cores, by three tf32 products (3xTF32).
-    Tensor,
+    /// Tensor cores, on tf32 operands.
+    Tensor(Operands),
+}
+
+/// Operands of a tensor core's products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operands {
+    /// Two tf32 values for each float32 one, and three products (3xTF32).
+    Split,
+    /// One tf32 value, rounded to 11 bits.
+    Rounded,
 }
 
 /// Dot products of the rows of two matrices, `a_i · b_j`, under one or more pairs of operand transforms.
@@ -70,14 +80,15 @@ pub enum End {
         /// The matrix is contiguous along `c`, rather than along `j`.
         across: bool,
     },
-    /// Softmax along `j` and its product with a matrix. Also stores each row's maximum and sum of exponentials.
+    /// Softmax along `j` and its product with a matrix. Also stores each row's maximum and the reciprocal of its sum of
+    /// exponentials.
     Softmax {
         /// The matrix is contiguous along `c`, rather than along `j`.
         across: bool,
         /// A row of -∞ gives 0, rather than NaN.
         guard: bool,
     },
-    /// Maximum and sum of exponentials of each row.
+    /// Maximum and reciprocal of the sum of exponentials of each row.
     Statistics,
     /// Sum of each row.
     Sum,
@@ -96,6 +107,10 @@ pub struct Tiled {
     pub end: End,
     /// Arithmetic unit that multiplies.
     pub unit: Unit,
+    /// Number of tiles of the result, side by side, that a block computes for one tile of scores: 1 or 2.
+    pub spans: u32,
+    /// Skip the tiles that a mask rules out, as [`mask::ruled_out`] lists them.
+    pub skips: bool,
 }
 
 /// A batched matrix in memory. Operands of dot products have the depth as columns; operands of the expression have the rows and
@@ -123,7 +138,8 @@ pub struct TiledArgs {
     pub batch: [u32; 4],
     /// Length of the dot products of each group.
     pub depths: Vec<u32>,
-    /// Results (product or sum, maximum, sum of exponentials), the matrix of the product, two matrices per group, the operands.
+    /// Results (product or sum, maximum, reciprocal of the sum of exponentials), the matrix of the product, two matrices per group, the operands, and
+    /// the words of the tiles that are ruled out, if they are skipped.
     pub matrices: Vec<Matrix>,
 }
 
@@ -193,7 +209,11 @@ impl Tiled {
 
     /// Number of matrices in the parameter block.
     fn count(&self) -> usize {
-        self.results() + usize::from(self.multiplies()) + 2 * self.groups.len() + self.operands.len()
+        self.results()
+            + usize::from(self.multiplies())
+            + 2 * self.groups.len()
+            + self.operands.len()
+            + usize::from(self.skips)
     }
 
     /// Returns the size of the parameter block in bytes.
@@ -208,13 +228,13 @@ impl Tiled {
 
     /// Returns the grid of a launch with these parameters.
     pub fn blocks(&self, args: &TiledArgs) -> [u32; 3] {
-        let tiles = args.width.div_ceil(EXTENT);
+        let tiles = args.width.div_ceil(EXTENT * self.spans);
         [tiles * args.batch.iter().product::<u32>(), args.rows.div_ceil(EXTENT), 1]
     }
 
     /// Builds the parameter block.
     pub fn params(&self, args: &TiledArgs) -> Vec<u8> {
-        let mut words = vec![args.rows, args.columns, args.width, args.width.div_ceil(EXTENT)];
+        let mut words = vec![args.rows, args.columns, args.width, args.width.div_ceil(EXTENT * self.spans)];
         words.extend(args.batch);
         words.extend((0..MAX_GROUPS).map(|i| args.depths.get(i).copied().unwrap_or(0)));
         for m in &args.matrices {
@@ -249,11 +269,12 @@ impl Tiled {
             .collect();
         let (results, rest) = matrices.split_at(self.results());
         let (weight, rest) = rest.split_at(usize::from(self.multiplies()));
-        let (sources, operands) = rest.split_at(2 * self.groups.len());
+        let (sources, rest) = rest.split_at(2 * self.groups.len());
+        let (operands, ruled_out) = rest.split_at(self.operands.len());
 
         let (tid, lane, first_row) = (k.mov_u32("%tid.x"), k.r(), k.mov_u32("%ctaid.y"));
         op!(k, "shl.b32 {first_row}, {first_row}, {}", EXTENT.trailing_zeros());
-        op!(k, "shl.b32 {out_column}, {out_column}, {}", EXTENT.trailing_zeros());
+        op!(k, "mul.lo.u32 {out_column}, {out_column}, {}", EXTENT * self.spans);
         let (row, pair, below) = (k.r(), k.r(), k.r());
         op!(k, "and.b32 {lane}, {tid}, 31");
         op!(k, "shr.u32 {row}, {lane}, 2");
@@ -297,10 +318,19 @@ impl Tiled {
                 })
             }));
         }
-        let ending = ending::Ending::new(k, self.end);
+        let ending = ending::Ending::new(k, self.end, self.spans);
         let [left, right, matrix] = product::regions(k, self.multiplies());
-        let top = k.label("TILE");
+        let (top, next) = (k.label("TILE"), k.label("NEXT_TILE"));
         k.place(&top);
+        if let [words] = ruled_out {
+            let (row_tile, column_tile) = (k.mov_u32("%ctaid.y"), k.r());
+            op!(k, "shr.u32 {column_tile}, {first_column}, {}", EXTENT.trailing_zeros());
+            let index = k.offset(Some(words.start), &[row_tile, column_tile], &words.strides);
+            let (address, word, skips) = (k.address(words.base, index, 4), k.r(), k.p());
+            op!(k, "ld.global.u32 {word}, [{address}]");
+            op!(k, "setp.ne.u32 {skips}, {word}, 0");
+            op!(k, "@{skips} bra {next}");
+        }
         let mut products: Vec<Numbers> = vec![];
         for (i, group) in self.groups.iter().enumerate() {
             let depth = k.param_u32(DEPTHS + 4 * i);
@@ -310,6 +340,7 @@ impl Tiled {
         let scores = self.scores(k, &frame, &products, operands, &row_values);
         let factor = weight.first().map(|m| (m, matrix));
         ending.tile(k, &frame, scores, factor, left, self.unit);
+        k.place(&next);
         op!(k, "add.u32 {first_column}, {first_column}, {EXTENT}");
         let more = k.p();
         op!(k, "setp.lt.u32 {more}, {first_column}, {column_count}");
@@ -336,6 +367,10 @@ impl Tiled {
         op!(k, "add.u32 {start}, {}, {}", frame.first_column, frame.pair);
         let mut scores = vec![];
         for group in 0..GROUPS {
+            if products.len() > 2 && group > 0 {
+                // The operands of later columns are loaded no earlier, or registers would not suffice.
+                op!(k, "bar.sync 0");
+            }
             let mut four = [start; 4];
             for side in 0..2 {
                 let (column, inside) = (k.r(), k.p());
@@ -362,7 +397,7 @@ impl Tiled {
                             }
                         });
                     }
-                    let value = evaluate(k, &self.terms, &values, Division::Rounded);
+                    let value = evaluate(k, &self.terms, &values, Division::Full);
                     four[element] = math::pick(k, value, &neutral, inside);
                     above = values.split_off(products.len());
                 }

@@ -5,7 +5,7 @@
 
 use dlbc_ops::prim::Transform;
 
-use super::{EXTENT, Frame, GROUPS, Group, MatrixRegs, Numbers, THREADS, Unit};
+use super::{EXTENT, Frame, GROUPS, Group, MatrixRegs, Numbers, Operands, THREADS, Unit};
 use crate::emit::{Emitter, Reg, imm};
 use crate::kernel::tile::{halves, load_where, transform};
 use crate::op;
@@ -16,6 +16,9 @@ const CHUNK: u32 = 32;
 const PITCH: u32 = CHUNK + 4;
 /// Pitch of the rows of the matrix, in words.
 const MATRIX_PITCH: u32 = EXTENT + 4;
+
+/// Groups of 8 columns of the result whose sums of a tile are in registers at once.
+const COLUMNS_AT_ONCE: usize = 4;
 
 /// Shared addresses of a lane in bytes, relative to the region of the operand.
 pub(super) struct Lane {
@@ -40,7 +43,7 @@ impl Lane {
             r
         };
         match unit {
-            Unit::Tensor => Lane {
+            Unit::Tensor(_) => Lane {
                 rows: [address(local, PITCH, Some((quad, 1))), address(row, PITCH, Some((quad, 1)))],
                 matrix: address(quad, 2 * MATRIX_PITCH, Some((row, 1))),
                 scores: [smem; 2],
@@ -119,12 +122,16 @@ impl Copy {
 }
 
 fn zeros(k: &mut Emitter) -> Numbers {
-    let mut zero = || {
+    (0..GROUPS).map(|_| zeros_of_group(k)).collect()
+}
+
+/// Declares and zeroes the elements of 8 columns.
+fn zeros_of_group(k: &mut Emitter) -> [Reg; 4] {
+    [(); 4].map(|()| {
         let f = k.f();
         op!(k, "mov.f32 {f}, {}", imm(0.0));
         f
-    };
-    (0..GROUPS).map(|_| [zero(), zero(), zero(), zero()]).collect()
+    })
 }
 
 /// Computes the dot products of a group over the whole depth, one chunk at a time.
@@ -164,8 +171,8 @@ pub(super) fn dots(
     let step = k.label("STEP");
     k.place(&step);
     let step_depth = match unit {
-        Unit::Tensor => {
-            dot_tensor(k, [left, right], group, &sums);
+        Unit::Tensor(operands) => {
+            dot_tensor(k, [left, right], group, &sums, operands);
             8
         }
         Unit::Fma => {
@@ -191,11 +198,24 @@ fn read(k: &mut Emitter, address: Reg, words: u32) -> Reg {
     v
 }
 
+/// Converts a float to operands of a tensor core: two for split ones, else one.
+fn operands(k: &mut Emitter, operands: Operands, v: Reg) -> Vec<Reg> {
+    match operands {
+        Operands::Split => halves(k, v).to_vec(),
+        Operands::Rounded => {
+            let u = k.r();
+            op!(k, "cvt.rna.tf32.f32 {u}, {v}");
+            vec![u]
+        }
+    }
+}
+
 /// Adds `a · b` to `c`, for the 16 rows, 8 depths and 8 columns of a warp. Small products come first: added to the large one,
 /// they would lose their low bits.
-fn mma(k: &mut Emitter, c: &[Reg; 4], a: &[[Reg; 2]; 4], b: &[[Reg; 2]; 2]) {
+fn mma(k: &mut Emitter, c: &[Reg; 4], a: &[Vec<Reg>; 4], b: &[Vec<Reg>; 2]) {
+    let pairs: &[[usize; 2]] = if a[0].len() > 1 { &[[1, 0], [0, 1], [0, 0]] } else { &[[0, 0]] };
     let [c0, c1, c2, c3] = c;
-    for [i, j] in [[1, 0], [0, 1], [0, 0]] {
+    for [i, j] in pairs.iter().copied() {
         op!(
             k,
             "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {{{c0}, {c1}, {c2}, {c3}}}, {{{}, {}, {}, {}}}, {{{}, {}}}, \
@@ -210,25 +230,24 @@ fn mma(k: &mut Emitter, c: &[Reg; 4], a: &[[Reg; 2]; 4], b: &[[Reg; 2]; 2]) {
     }
 }
 
-fn dot_tensor(k: &mut Emitter, [left, right]: [Reg; 2], group: &Group, sums: &[Numbers]) {
+fn dot_tensor(
+    k: &mut Emitter,
+    [left, right]: [Reg; 2],
+    group: &Group,
+    sums: &[Numbers],
+    precision: Operands,
+) {
     let values = [(0, 0), (8, 0), (0, 4), (8, 4)].map(|(row, depth)| read(k, left, row * PITCH + depth));
-    let left: Vec<[[Reg; 2]; 4]> = group
-        .parts
-        .iter()
-        .map(|[p, _]| {
-            values.map(|v| {
-                let v = transform(k, *p, v);
-                halves(k, v)
-            })
-        })
-        .collect();
+    let operand = |k: &mut Emitter, part: Transform, v: Reg| {
+        let v = transform(k, part, v);
+        operands(k, precision, v)
+    };
+    let left: Vec<[Vec<Reg>; 4]> =
+        group.parts.iter().map(|[p, _]| values.map(|v| operand(k, *p, v))).collect();
     for column in 0..GROUPS {
         let values = [0, 4].map(|depth| read(k, right, 8 * column as u32 * PITCH + depth));
         for (([_, p], left), sums) in group.parts.iter().zip(&left).zip(sums) {
-            let right = values.map(|v| {
-                let v = transform(k, *p, v);
-                halves(k, v)
-            });
+            let right = values.map(|v| operand(k, *p, v));
             mma(k, &sums[column], left, &right);
         }
     }
@@ -261,60 +280,85 @@ fn dot_fma(k: &mut Emitter, [left, right]: [Reg; 2], group: &Group, sums: &[Numb
     }
 }
 
-/// Copies the rows of the matrix that belong to the columns of the current tile; `across` as in [`super::End`].
+/// Copies the rows of the matrix that belong to the columns of the current tile, and of these the columns of a span of the
+/// result; `across` as in [`super::End`].
 pub(super) fn fetch(
     k: &mut Emitter,
     frame: &Frame,
     m: &MatrixRegs,
     (transform, across): (Transform, bool),
-    region: u32,
+    (span, region): (u32, u32),
 ) {
+    let column = k.r();
+    op!(k, "add.u32 {column}, {}, {}", frame.out_column, EXTENT * span);
     let copy = Copy {
         extent: EXTENT,
         pitch: MATRIX_PITCH,
         across,
         rows: (frame.first_column, frame.column_count),
-        columns: (frame.out_column, frame.out_width),
+        columns: (column, frame.out_width),
         transform,
     };
     copy.emit(k, m, frame.tid, region);
 }
 
-/// Adds `scores · matrix` to `sums`. The matrix is in `region` of shared memory; scores may be stored in `free`.
-pub(super) fn multiply_matrix(
-    k: &mut Emitter,
-    frame: &Frame,
-    scores: &Numbers,
-    sums: &Numbers,
-    (region, free): (u32, u32),
-    unit: Unit,
-) {
+/// Scores of a tile as left operands of the product with the matrix.
+pub(super) enum Left {
+    /// Operands of a tensor core in registers, by group of 8 columns.
+    Registers(Vec<[Reg; 4]>, Operands),
+    /// Offset in shared memory to which scalar threads store them.
+    Shared(u32),
+}
+
+impl Left {
+    /// Prepares the scores; scalar threads store them in the region `free`.
+    pub(super) fn new(k: &mut Emitter, frame: &Frame, scores: &Numbers, free: u32, unit: Unit) -> Left {
+        match unit {
+            Unit::Tensor(operands) => Left::Registers(scores.clone(), operands),
+            Unit::Fma => {
+                // Other warps may still read the dot products' operands.
+                op!(k, "bar.sync 0");
+                for (group, four) in scores.iter().enumerate() {
+                    for row in 0..2 {
+                        let offset = free + 4 * (8 * row as u32 * MATRIX_PITCH + 8 * group as u32);
+                        let [a, b] = [four[2 * row], four[2 * row + 1]];
+                        op!(k, "st.shared.v2.f32 [{}+{offset}], {{{a}, {b}}}", frame.lane.scores[1]);
+                    }
+                }
+                Left::Shared(free)
+            }
+        }
+    }
+}
+
+/// Adds `scores · matrix` to `sums`. The matrix is in `region` of shared memory.
+pub(super) fn multiply_matrix(k: &mut Emitter, frame: &Frame, left: &Left, sums: &Numbers, region: u32) {
     let lane = &frame.lane;
-    match unit {
-        Unit::Tensor => {
-            op!(k, "bar.sync 0");
-            for (group, four) in scores.iter().enumerate() {
-                // Columns 2t and 2t + 1 of a lane serve as depths t and t + 4 of both operands.
-                let left = [four[0], four[2], four[1], four[3]].map(|v| halves(k, v));
-                for (column, sums) in sums.iter().enumerate() {
-                    let right = [0, 1].map(|depth| {
-                        let row = 8 * group as u32 + depth;
-                        let v = read(k, lane.matrix, region / 4 + row * MATRIX_PITCH + 8 * column as u32);
-                        halves(k, v)
-                    });
-                    mma(k, sums, &left, &right);
+    match left {
+        Left::Registers(scores, precision) => {
+            // Tensor cores truncate when they add, so the sums of a tile are added to those of the others by scalar additions,
+            // a few columns at a time to save registers.
+            for (part, sums) in sums.chunks(COLUMNS_AT_ONCE).enumerate() {
+                let tile: Vec<[Reg; 4]> = sums.iter().map(|_| zeros_of_group(k)).collect();
+                for (group, four) in scores.iter().enumerate() {
+                    // Columns 2t and 2t + 1 of a lane serve as depths t and t + 4 of both operands.
+                    let left = [four[0], four[2], four[1], four[3]].map(|v| operands(k, *precision, v));
+                    for (column, sums) in tile.iter().enumerate() {
+                        let right = [0, 1].map(|depth| {
+                            let row = (8 * group + depth) as u32 * MATRIX_PITCH;
+                            let column = (part * COLUMNS_AT_ONCE + column) as u32;
+                            let v = read(k, lane.matrix, region / 4 + row + 8 * column);
+                            operands(k, *precision, v)
+                        });
+                        mma(k, sums, &left, &right);
+                    }
+                }
+                for (sum, tile) in sums.iter().flatten().zip(tile.iter().flatten()) {
+                    op!(k, "add.rn.f32 {sum}, {sum}, {tile}");
                 }
             }
         }
-        Unit::Fma => {
-            for (group, four) in scores.iter().enumerate() {
-                for row in 0..2 {
-                    let offset = free + 4 * (8 * row as u32 * MATRIX_PITCH + 8 * group as u32);
-                    let [a, b] = [four[2 * row], four[2 * row + 1]];
-                    op!(k, "st.shared.v2.f32 [{}+{offset}], {{{a}, {b}}}", lane.scores[1]);
-                }
-            }
-            op!(k, "bar.sync 0");
+        Left::Shared(free) => {
             let (left, right, depth) = (k.r(), k.r(), k.mov_u32("0"));
             op!(k, "add.u32 {left}, {}, {free}", lane.scores[0]);
             op!(k, "add.u32 {right}, {}, {region}", lane.matrix);

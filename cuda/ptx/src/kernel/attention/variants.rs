@@ -3,7 +3,7 @@
 
 use dlbc_ops::prim::{Binary, Transform, Unary};
 
-use super::{Along, End, Group, Tiled, Unit};
+use super::{Along, End, Group, Operands, Tiled, Unit};
 use crate::kernel::pointwise::{Kind, Term};
 
 /// Builder of an expression's terms.
@@ -35,15 +35,15 @@ impl Terms {
         self.binary(Binary::Add, scaled, mask)
     }
 
-    /// Appends `e^(s - maximum) / sum`.
-    fn weights(&mut self, scores: usize, maximum: usize, sum: usize) -> usize {
-        let (maximum, sum) = (self.add(Term::Operand(maximum)), self.add(Term::Operand(sum)));
+    /// Appends `e^(s - maximum) · inverse`.
+    fn weights(&mut self, scores: usize, maximum: usize, inverse: usize) -> usize {
+        let (maximum, inverse) = (self.add(Term::Operand(maximum)), self.add(Term::Operand(inverse)));
         let less = self.binary(Binary::Sub, scores, maximum);
         let e = self.add(Term::Unary(Unary::Exp, less));
-        self.binary(Binary::Div, e, sum)
+        self.binary(Binary::Mul, e, inverse)
     }
 
-    /// Appends the weights of dot product `s`, 0 for rows of -∞; maximum, mask and sum are the operands from `rest` on.
+    /// Appends the weights of dot product `s`, 0 for rows of -∞; maximum, mask and the sum's reciprocal are the operands from `rest` on.
     fn guarded(&mut self, s: usize, rest: usize) -> usize {
         let maximum = self.add(Term::Operand(rest));
         let none = self.add(Term::Float(f32::NEG_INFINITY));
@@ -89,24 +89,35 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let mut variants = vec![];
     let mut add = |name: &str, units: &[Unit], groups: Vec<Group>, operands, terms: Terms, end| {
         for unit in units {
-            let suffix = if *unit == Unit::Tensor { "_tensor" } else { "" };
+            let suffix = match unit {
+                Unit::Fma => "",
+                Unit::Tensor(Operands::Split) => "_tensor",
+                Unit::Tensor(Operands::Rounded) => "_tf32",
+            };
             let kernel = Tiled {
                 groups: groups.clone(),
                 operands: Vec::clone(&operands),
                 terms: terms.0.clone(),
                 end,
                 unit: *unit,
+                spans: 1,
+                skips: false,
             };
+            if matches!(name, "forward" | "magnitudes") {
+                variants.push((format!("{name}_wide{suffix}"), Tiled { spans: 2, ..kernel.clone() }));
+            }
             variants.push((format!("{name}{suffix}"), kernel));
         }
     };
-    let both = &[Unit::Fma, Unit::Tensor][..];
-    let tensor = &[Unit::Tensor][..];
+    let split = Unit::Tensor(Operands::Split);
+    let all_units = &[Unit::Fma, split, Unit::Tensor(Operands::Rounded)][..];
+    let both = &[Unit::Fma, split][..];
+    let tensor = &[split][..];
 
     let mut terms = Terms::default();
     terms.scores(0, Some(1));
     let mask = vec![(Kind::F, Along::Other)];
-    add("forward", both, vec![scores.clone()], mask, terms, End::Softmax { across: true, guard: true });
+    add("forward", all_units, vec![scores.clone()], mask, terms, End::Softmax { across: true, guard: true });
 
     let mut terms = Terms::default();
     terms.scores(0, None);
@@ -141,7 +152,7 @@ pub fn variants() -> Vec<(String, Tiled)> {
         terms.binary(Binary::GuardedDiv, weight, all);
         let dots = group(&[[Transform::Id, Transform::Id], [Transform::Abs, Transform::Abs]]);
         let (flow, units) = match rows {
-            Rows::Queries => ([Transform::Id, Transform::Abs], both),
+            Rows::Queries => ([Transform::Id, Transform::Abs], all_units),
             Rows::Keys => ([Transform::Abs, Transform::Id], tensor),
         };
         let end = End::Product { part: Transform::Abs, across: true };
@@ -158,6 +169,29 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let groups = vec![dots, group(&[[Transform::Id, Transform::Abs]])];
     add("dropped", tensor, groups, operands(Rows::Queries), terms, End::Sum);
 
+    // Tiles that a causal mask rules out are skipped: of queries, and of keys.
+    let mut terms = Terms::default();
+    terms.scores(0, Some(1));
+    let causal = |name: &str, terms: Terms, operands, end| {
+        let kernel = Tiled {
+            groups: vec![scores.clone()],
+            operands,
+            terms: terms.0,
+            end,
+            unit: split,
+            spans: 1,
+            skips: true,
+        };
+        (format!("{name}_causal"), kernel)
+    };
+    let mask = (Kind::F, Along::Both);
+    let forward = causal("forward", terms, vec![mask], End::Softmax { across: true, guard: true });
+    let mut terms = Terms::default();
+    let s = terms.scores(0, Some(1));
+    terms.weights(s, 2, 3);
+    let operands = vec![mask, (Kind::F, Along::Other), (Kind::F, Along::Other)];
+    let value = causal("value", terms, operands, End::Product { part: Transform::Id, across: true });
+
     // Derivative of a softmax: `p ⊙ (g vᵀ) - p · sum`, with the row sums of an earlier kernel.
     let mut terms = Terms::default();
     let s = terms.scores(0, None);
@@ -169,6 +203,7 @@ pub fn variants() -> Vec<(String, Tiled)> {
     terms.binary(Binary::Sub, flow, all);
     let rows = vec![(Kind::F, Along::Own); 3];
     let end = End::Product { part: Transform::Id, across: true };
-    add("derivative", tensor, vec![scores.clone(), scores], rows, terms, end);
+    add("derivative", tensor, vec![scores.clone(), scores.clone()], rows, terms, end);
+    variants.extend([forward, value]);
     variants
 }
