@@ -9,7 +9,7 @@ use crate::kernel::epilogue::Epilogue;
 use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, Skinny, Storage, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
-use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose, turn};
+use crate::kernel::{attention, index, order, pick, pool, rows, softmax, suppress, transpose, turn};
 
 mod epilogues;
 mod narrow;
@@ -57,9 +57,13 @@ pub fn library() -> Vec<Entry> {
         add("reduce", reduce(reduction, dtype, Team::Thread, Pass::Whole, 1));
     }
     add("softmax", softmax::softmax());
+    for (name, kernel) in rows::variants() {
+        add("pointwise", kernel.emit_as(&format!("rows_{name}")));
+    }
     for (name, kernel) in attention::variants() {
         add("attention", kernel.emit_as(&format!("attention_{name}")));
     }
+    add("attention", attention::mask::ruled_out());
     for copies in [1, 2, 5] {
         add("turn", turn::turn(copies));
     }

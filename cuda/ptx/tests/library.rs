@@ -42,6 +42,7 @@ const TEXTS: &[&str] = &[
     "scatter_add_f32",
     "digits_b32",
     "window_give",
+    "rows_norm_warp",
     "suppress_corners",
     "transpose_b32",
 ];

@@ -1,7 +1,7 @@
 //! Limits of grids: those of devices, and those of the index arithmetic of kernels.
 
 /// Maximum number of blocks along y and along z.
-const MAX_BLOCKS: u32 = 65535;
+pub(super) const MAX_BLOCKS: u32 = 65535;
 /// Maximum number of threads along x, whose indices are computed in 32 bits.
 const MAX_THREADS: u64 = 1 << 32;
 

@@ -5,12 +5,16 @@ mod chain;
 mod expression;
 mod grid;
 mod index;
+mod joined;
+mod launch;
+mod masks;
 mod node;
 mod order;
 mod pick;
 mod prim;
 mod product;
 mod recompute;
+mod rows;
 mod scores;
 #[cfg(test)]
 mod tests;
@@ -30,13 +34,14 @@ use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ptx::Kernel;
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::{Kernel, Params};
 
 use crate::memory::{Interval, assign_offsets};
 use expression::Expression;
 use grid::unlaunchable;
 use recompute::Cut;
+use rows::{Unit, units};
 
 /// Builds a parameter block, once addresses are known.
 type BuildParams = Box<dyn Fn(&Addresses) -> Vec<u8> + Send>;
@@ -135,7 +140,7 @@ struct Scope<'a> {
     uses: HashMap<NodeId, usize>,
     /// Attention scores, which are computed tile by tile and not stored.
     scores: HashSet<NodeId>,
-    /// Maximum and sum of exponentials of each row, for each softmax of scores.
+    /// Maximum and reciprocal of the sum of exponentials of each row, for each softmax of scores.
     statistics: HashMap<NodeId, [View; 2]>,
     /// For each softmax, the product whose kernel also stores the statistics. It does so again when it is recomputed.
     statistics_source: HashMap<NodeId, NodeId>,
@@ -164,6 +169,8 @@ struct Planner {
     /// Index of each kernel by its name.
     kernel_indices: HashMap<String, usize>,
     tables: HashMap<Vec<u32>, View>,
+    /// Masks of scores, and the tiles that they rule out.
+    masks: Vec<(View, View)>,
     stages: [StagePlan; 3],
     precision: Precision,
     /// Index of the stage to which steps are appended.
@@ -201,6 +208,7 @@ pub(crate) fn lower(
         kernels: vec![],
         kernel_indices: HashMap::new(),
         tables: HashMap::new(),
+        masks: vec![],
         stages: [StagePlan::default(), StagePlan::default(), StagePlan::default()],
         stage: SETUP,
         setup: HashSet::new(),
@@ -223,7 +231,20 @@ pub(crate) fn lower(
             dropped.iter().for_each(|node| drop(scope.values.remove(&Value { node: *node, slot: 0 })));
         }
         p.inputs(&mut scope, stage, i);
-        for id in &stage.nodes {
+        // What a reverse recomputes is lowered node by node; the bits are the same.
+        let units = match segments {
+            0 | 1 => units(graph, &stage.nodes, &scope.scores),
+            _ => stage.nodes.iter().map(|id| Unit::Node(*id)).collect(),
+        };
+        for unit in &units {
+            let id = match unit {
+                Unit::Node(id) => id,
+                Unit::Rows(ids) => {
+                    p.stage = i;
+                    p.rows(&mut scope, ids)?;
+                    continue;
+                }
+            };
             if scope.values.contains_key(&Value { node: *id, slot: 0 }) {
                 continue;
             }
@@ -247,6 +268,10 @@ pub(crate) fn lower(
         if let Some(status) = &stage.status {
             p.buffers[status.buffer].bytes = 4 * stage.status_messages.len() as u64;
         }
+    }
+    // Joined launches keep their results longer, so a plan that saves memory has none.
+    if segments < 2 {
+        p.join_launches();
     }
     p.check_grids()?;
     // Saved values live until the end of the reverse, so that it can run again.
@@ -351,66 +376,6 @@ impl Planner {
             last: usize::MAX,
         });
         self.tables.insert(words, view.clone());
-        view
-    }
-
-    /// Returns the index of the kernel with this name, which is emitted at its first use.
-    fn kernel(&mut self, name: String, emit: impl FnOnce() -> Kernel) -> usize {
-        if let Some(index) = self.kernel_indices.get(&name) {
-            return *index;
-        }
-        self.kernels.push(emit());
-        self.kernel_indices.insert(name, self.kernels.len() - 1);
-        self.kernels.len() - 1
-    }
-
-    /// Appends a launch over views, unless it has no blocks. `params` builds the parameter block from the addresses of `uses`, in
-    /// order.
-    fn launch<P: Params>(
-        &mut self,
-        kernel: Kernel,
-        blocks: u32,
-        uses: Vec<(Use, View)>,
-        params: impl Fn(&[u64]) -> P + Send + 'static,
-    ) {
-        if blocks == 0 {
-            return;
-        }
-        let kernel = self.kernel(kernel.name.clone(), || kernel);
-        let views = |access: Use| uses.iter().filter(|(u, _)| *u == access).map(|(_, v)| v.clone()).collect();
-        let (reads, writes, updates) = (views(Use::Read), views(Use::Write), views(Use::Update));
-        let views: Vec<View> = uses.into_iter().map(|(_, v)| v).collect();
-        let params = move |at: &Addresses| {
-            let addresses: Vec<u64> = views.iter().map(|v| at.address_of(v)).collect();
-            params(&addresses).bytes()
-        };
-        self.push(Step { kernel, grid: [blocks, 1, 1], params: Box::new(params), reads, writes, updates });
-    }
-
-    /// Appends a step to the current stage.
-    fn push(&mut self, step: Step) {
-        self.clock += 1;
-        let buffers: Vec<usize> =
-            step.reads.iter().chain(&step.writes).chain(&step.updates).map(|v| v.buffer).collect();
-        for buffer in buffers {
-            self.touch(buffer);
-        }
-        self.stages[self.stage].steps.push(step);
-    }
-
-    /// Returns a new status word, which the node's kernel sets to report the error `message`.
-    fn status(&mut self, scope: &Scope, id: NodeId, message: &str) -> View {
-        let stage = &mut self.stages[self.stage];
-        let buffers = &mut self.buffers;
-        let words = stage.status.get_or_insert_with(|| {
-            buffers.push(Buffer { location: Location::Arena, bytes: 0, first: 0, last: usize::MAX });
-            View::contiguous(buffers.len() - 1, Kind::B, &[1])
-        });
-        let view = View { offset: stage.status_messages.len() as i64, ..words.clone() };
-        stage.status_messages.push(match node_error(scope, id, message) {
-            BackendError::Node(text) => text,
-            other => other.to_string(),
-        });
         view
     }
 

@@ -104,7 +104,8 @@ fn pieces(tokens: usize) -> Graph<Prim> {
 fn pieces_of_an_attention_and_their_derivatives_are_computed_tile_by_tile() {
     let ((small, low), (large, high)) = (planned(&pieces(64)), planned(&pieces(512)));
     assert!(high <= 9 * low, "{low} bytes for 64 tokens, {high} for 512");
-    assert_eq!(small.stages.map(|p| p.steps.len()), [0, 1, 5]);
+    // Two of the five products stand side by side.
+    assert_eq!(small.stages.map(|p| p.steps.len()), [0, 1, 4]);
     assert!(large.kernels.iter().all(|k| k.name.starts_with("attention")));
 }
 

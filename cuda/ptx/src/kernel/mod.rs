@@ -12,6 +12,8 @@ pub mod pick;
 pub mod pointwise;
 pub mod pool;
 pub mod reduce;
+pub mod rows;
+pub mod side_by_side;
 pub mod softmax;
 pub mod storage;
 pub mod suppress;
@@ -21,6 +23,7 @@ pub mod turn;
 
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
+use crate::op;
 
 /// Builds a kernel with one thread per index below the parameter at offset `count`. `body` gets the thread's index and the
 /// label of the kernel's end.
@@ -39,6 +42,28 @@ fn each_thread(
     body(k, i, &end);
     k.place(&end);
     emitter.finish(name, 256, params_bytes)
+}
+
+/// Runs `body` for `first`, `first + step`, … below `end`.
+fn each(k: &mut Emitter, (first, end, step): (Reg, Reg, u32), body: impl FnOnce(&mut Emitter, Reg)) {
+    let at = k.r();
+    op!(k, "mov.u32 {at}, {first}");
+    let (top, finished) = (k.label("NEXT"), k.label("ROW"));
+    k.place(&top);
+    k.branch_ge(at, end, &finished);
+    body(k, at);
+    op!(k, "add.u32 {at}, {at}, {step}");
+    op!(k, "bra {top}");
+    k.place(&finished);
+}
+
+/// Combines the float32 values of a warp's lanes by the instruction `name`; every lane gets the result.
+fn across_lanes(k: &mut Emitter, name: &str, value: Reg) {
+    for distance in [16, 8, 4, 2, 1] {
+        let other = k.f();
+        op!(k, "shfl.sync.bfly.b32 {other}, {value}, {distance}, 31, 0xffffffff");
+        op!(k, "{name} {value}, {value}, {other}");
+    }
 }
 
 /// Hashes a text to 16 hexadecimal digits (FNV-1a, 64 bits), for names.

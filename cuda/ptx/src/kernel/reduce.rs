@@ -196,10 +196,7 @@ impl Reduce {
         k.place(&end);
 
         if self.team != Team::Thread {
-            for distance in [16, 8, 4, 2, 1] {
-                let other = self.shuffled(k, value, distance);
-                self.combine(k, value, other);
-            }
+            self.across_lanes(k, value);
         }
         if self.team == Team::Block {
             self.across_warps(k, thread, value, &finished);
@@ -235,7 +232,7 @@ impl Reduce {
     }
 
     /// Loads the neutral element of the operation. For extremes of floats that is NaN, which `max` and `min` drop.
-    fn neutral(&self, k: &mut Emitter) -> Reg {
+    pub(super) fn neutral(&self, k: &mut Emitter) -> Reg {
         match self.accumulator() {
             Accumulator::F32 => {
                 let v = k.f();
@@ -270,6 +267,11 @@ impl Reduce {
         }
         let v = self.dtype.register(k);
         op!(k, "ld.global.{} {v}, [{address}]", self.dtype.suffix());
+        self.widened(k, v)
+    }
+
+    /// Converts an element to the type of the accumulator.
+    pub(super) fn widened(&self, k: &mut Emitter, v: Reg) -> Reg {
         match self.accumulator() {
             Accumulator::F64 => {
                 let wide = k.g();
@@ -280,7 +282,25 @@ impl Reduce {
         }
     }
 
-    fn combine(&self, k: &mut Emitter, value: Reg, other: Reg) {
+    /// Combines the accumulators of a team and returns the float result in every thread of it. `thread` is the thread's number in
+    /// the team.
+    pub(super) fn to_every_thread(&self, k: &mut Emitter, thread: Reg, value: Reg) -> Reg {
+        self.across_lanes(k, value);
+        if self.team == Team::Block {
+            let (base, smem) = self.share(k, thread, value);
+            self.combine_shared(k, value, (base, smem), 0);
+        }
+        match self.accumulator() {
+            Accumulator::F64 => {
+                let narrow = k.f();
+                op!(k, "cvt.rn.f32.f64 {narrow}, {value}");
+                narrow
+            }
+            Accumulator::F32 | Accumulator::I64 => value,
+        }
+    }
+
+    pub(super) fn combine(&self, k: &mut Emitter, value: Reg, other: Reg) {
         let name = match (self.reduction, self.accumulator()) {
             (Reduction::Sum, Accumulator::I64) => "add.s64",
             (Reduction::Sum, _) => "add.rn.f64",
@@ -332,13 +352,37 @@ impl Reduce {
         d
     }
 
+    /// Combines the values of a warp's lanes, in all of them.
+    fn across_lanes(&self, k: &mut Emitter, value: Reg) {
+        for distance in [16, 8, 4, 2, 1] {
+            let other = self.shuffled(k, value, distance);
+            self.combine(k, value, other);
+        }
+    }
+
     /// Combines the values of the block's warps in thread 0; the other threads jump to `finished`.
     fn across_warps(&self, k: &mut Emitter, thread: Reg, value: Reg, finished: &str) {
-        let (ty, bytes) = match self.accumulator() {
+        let (base, smem) = self.share(k, thread, value);
+        let idle = k.p();
+        op!(k, "setp.ne.u32 {idle}, {thread}, 0");
+        op!(k, "@{idle} bra {finished}");
+        // Thread 0 has the value of its own warp.
+        self.combine_shared(k, value, (base, smem), 1);
+    }
+
+    /// Returns the PTX type of the accumulator and its size in bytes.
+    fn stored_type(&self) -> (&'static str, u32) {
+        match self.accumulator() {
             Accumulator::F32 => ("f32", 4),
             Accumulator::F64 => ("f64", 8),
             Accumulator::I64 => ("s64", 8),
-        };
+        }
+    }
+
+    /// Stores the value of each of the block's warps in shared memory of its own. Returns the offset of the first and the
+    /// address of shared memory.
+    fn share(&self, k: &mut Emitter, thread: Reg, value: Reg) -> (u32, Reg) {
+        let (ty, bytes) = self.stored_type();
         let base = k.shared(bytes * THREADS / 32);
         let (smem, warp, lane, writes) = (k.mov_u32("smem"), k.r(), k.r(), k.p());
         op!(k, "shr.u32 {warp}, {thread}, 5");
@@ -347,16 +391,25 @@ impl Reduce {
         op!(k, "mad.lo.u32 {warp}, {warp}, {bytes}, {smem}");
         op!(k, "@{writes} st.shared.{ty} [{warp}+{base}], {value}");
         op!(k, "bar.sync 0");
-        let idle = k.p();
-        op!(k, "setp.ne.u32 {idle}, {thread}, 0");
-        op!(k, "@{idle} bra {finished}");
-        for i in 1..THREADS / 32 {
+        (base, smem)
+    }
+
+    /// Combines the shared values of the warps from `first` on, in order. From 0 on they replace `value`, else they are added to
+    /// it.
+    fn combine_shared(&self, k: &mut Emitter, value: Reg, (base, smem): (u32, Reg), first: u32) {
+        let (ty, bytes) = self.stored_type();
+        for i in first..THREADS / 32 {
+            let address = format!("[{smem}+{}]", base + i * bytes);
+            if i == 0 {
+                op!(k, "ld.shared.{ty} {value}, {address}");
+                continue;
+            }
             let other = match self.accumulator() {
                 Accumulator::F32 => k.f(),
                 Accumulator::F64 => k.g(),
                 Accumulator::I64 => k.d(),
             };
-            op!(k, "ld.shared.{ty} {other}, [{smem}+{}]", base + i * bytes);
+            op!(k, "ld.shared.{ty} {other}, {address}");
             self.combine(k, value, other);
         }
     }

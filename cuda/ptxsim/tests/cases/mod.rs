@@ -11,6 +11,8 @@ mod expected;
 mod indexing;
 mod moving;
 mod products;
+mod rows;
+mod side_by_side;
 mod values;
 
 #[allow(unused_imports)]
@@ -24,6 +26,8 @@ use dlbc_ptx::kernel::conv::Conv;
 use dlbc_ptx::kernel::gemm::{Gemm, Skinny};
 use dlbc_ptx::kernel::pointwise::Chain;
 use dlbc_ptx::kernel::reduce::Reduce;
+use dlbc_ptx::kernel::rows::Rows;
+use dlbc_ptx::kernel::side_by_side::SideBySide;
 use dlbc_ptx::kernel::storage::Storage;
 use dlbc_ptx::{Kernel, Region};
 use dlbc_ptxsim::{Fault, Memory, Program, Settings, Stats, launch, load};
@@ -81,10 +85,17 @@ pub fn cases(kernel: &Kernel) -> Vec<Case> {
     if let Some(v) = kernel.variant::<Chain>() {
         return chains::chain(v);
     }
+    if let Some(v) = kernel.variant::<Rows>() {
+        return rows::rows(v);
+    }
+    if let Some(v) = kernel.variant::<SideBySide>() {
+        return side_by_side::side_by_side(v);
+    }
     let name = kernel.name.as_str();
     match name.split('_').next().unwrap_or_default() {
         "gemm" => products::integers(),
         "softmax" => values::softmax(),
+        "attention" => attention::mask(),
         "pick" => moving::pick(name),
         "transpose" => moving::transpose(name),
         "turn" => moving::turn(name),

@@ -293,54 +293,67 @@ pub(super) enum Division {
 pub(super) fn evaluate(k: &mut Emitter, terms: &[(Term, Kind)], operands: &[Reg], division: Division) -> Reg {
     let mut values: Vec<Reg> = vec![];
     for (term, kind) in terms {
-        let typed = |i: &usize| (values[*i], terms[*i].1);
         let value = match term {
             Term::Operand(i) => operands[*i],
-            Term::Float(v) => {
-                let f = k.f();
-                op!(k, "mov.f32 {f}, {}", imm(*v));
-                f
-            }
-            Term::Int(v) => {
-                let d = k.d();
-                op!(k, "mov.b64 {d}, 0x{:016x}", *v as u64);
-                d
-            }
-            Term::Bool(v) => k.mov_u32(if *v { "1" } else { "0" }),
-            Term::Unary(f, a) => match typed(a) {
-                (a, Kind::F) => float::unary(k, *f, a),
-                (a, Kind::I) => whole::unary(k, *f, a),
-                (a, Kind::B) => {
-                    let r = k.r();
-                    op!(k, "xor.b32 {r}, {a}, 1");
-                    r
-                }
-            },
-            Term::Binary(f, a, b) => match (typed(a), typed(b).0) {
-                ((a, Kind::F), b) => float::binary(k, *f, a, b, division),
-                ((a, Kind::I), b) => whole::binary(k, *f, a, b),
-                ((a, Kind::B), b) => whole::logic(k, *f, a, b),
-            },
-            Term::Select(c, a, b) => {
-                let (c, a, b, p) = (typed(c).0, typed(a).0, typed(b).0, k.p());
-                op!(k, "setp.ne.u32 {p}, {c}, 0");
-                let d = kind.register(k);
-                let ty = match kind {
-                    Kind::F => "f32",
-                    Kind::I => "b64",
-                    Kind::B => "b32",
-                };
-                op!(k, "selp.{ty} {d}, {a}, {b}, {p}");
-                d
-            }
-            Term::Cast(dtype, a) => {
-                let (a, source) = typed(a);
-                whole::cast(k, *dtype, a, source)
-            }
+            term => evaluate_term(k, (term, *kind), &|i| (values[i], terms[i].1), division),
         };
         values.push(value);
     }
     values.last().copied().unwrap_or_else(|| k.f())
+}
+
+/// Evaluates a term of element type `kind` other than an operand. `typed` returns the value and the element type of an earlier
+/// term.
+pub(super) fn evaluate_term(
+    k: &mut Emitter,
+    (term, kind): (&Term, Kind),
+    typed: &dyn Fn(usize) -> (Reg, Kind),
+    division: Division,
+) -> Reg {
+    match term {
+        Term::Operand(i) => typed(*i).0,
+        Term::Float(v) => {
+            let f = k.f();
+            op!(k, "mov.f32 {f}, {}", imm(*v));
+            f
+        }
+        Term::Int(v) => {
+            let d = k.d();
+            op!(k, "mov.b64 {d}, 0x{:016x}", *v as u64);
+            d
+        }
+        Term::Bool(v) => k.mov_u32(if *v { "1" } else { "0" }),
+        Term::Unary(f, a) => match typed(*a) {
+            (a, Kind::F) => float::unary(k, *f, a),
+            (a, Kind::I) => whole::unary(k, *f, a),
+            (a, Kind::B) => {
+                let r = k.r();
+                op!(k, "xor.b32 {r}, {a}, 1");
+                r
+            }
+        },
+        Term::Binary(f, a, b) => match (typed(*a), typed(*b).0) {
+            ((a, Kind::F), b) => float::binary(k, *f, a, b, division),
+            ((a, Kind::I), b) => whole::binary(k, *f, a, b),
+            ((a, Kind::B), b) => whole::logic(k, *f, a, b),
+        },
+        Term::Select(c, a, b) => {
+            let (c, a, b, p) = (typed(*c).0, typed(*a).0, typed(*b).0, k.p());
+            op!(k, "setp.ne.u32 {p}, {c}, 0");
+            let d = kind.register(k);
+            let ty = match kind {
+                Kind::F => "f32",
+                Kind::I => "b64",
+                Kind::B => "b32",
+            };
+            op!(k, "selp.{ty} {d}, {a}, {b}, {p}");
+            d
+        }
+        Term::Cast(dtype, a) => {
+            let (a, source) = typed(*a);
+            whole::cast(k, *dtype, a, source)
+        }
+    }
 }
 
 /// Converts a predicate to a word, 0 or 1.
