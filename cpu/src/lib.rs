@@ -11,6 +11,7 @@ mod conv;
 mod depthwise;
 mod epilogue;
 mod exponential;
+mod extremum;
 mod fold;
 mod gemm;
 mod grid;

@@ -147,7 +147,7 @@ fn softmax_in_place(p: &mut [f32]) {
     p.iter_mut().for_each(|s| *s /= sum);
 }
 
-fn advance(index: &mut [usize], dims: &[usize]) {
+pub fn advance(index: &mut [usize], dims: &[usize]) {
     for i in (0..dims.len()).rev() {
         index[i] += 1;
         if index[i] < dims[i] {

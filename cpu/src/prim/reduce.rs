@@ -4,6 +4,7 @@ use dlbc_ops::prim::{Reduce, Reduction};
 use tract_onnx::tract_core::ops::nn::{self, Reducer};
 
 use super::contract::*;
+use crate::extremum::extremum;
 use crate::loops;
 
 impl CpuPrimitive for Reduce {
@@ -12,10 +13,10 @@ impl CpuPrimitive for Reduce {
             return Ok(None);
         }
         let reducer = match self.kind {
-            Reduction::Max => Reducer::Max,
-            Reduction::Min => Reducer::Min,
             Reduction::Prod => Reducer::Prod,
-            Reduction::Sum | Reduction::ArgMax | Reduction::ArgMin => return Ok(None),
+            Reduction::Sum | Reduction::Max | Reduction::Min | Reduction::ArgMax | Reduction::ArgMin => {
+                return Ok(None);
+            }
         };
         let op = nn::Reduce { axes: self.axes[..].into(), reducer };
         let mut y = w.wire(&at.name, op, &[at.input(w, 0)])?;
@@ -28,7 +29,12 @@ impl CpuPrimitive for Reduce {
     }
 
     fn fast(&self, x: &Operands<'_>) -> TractResult<Option<Tensor>> {
-        let (Reduction::Sum, Some(v)) = (self.kind, x.floats()?) else { return Ok(None) };
-        x.result(|y| loops::sum(v[0], x.shape(0), &self.axes, y))
+        let Some(v) = x.floats()? else { return Ok(None) };
+        match self.kind {
+            Reduction::Sum => x.result(|y| loops::sum(v[0], x.shape(0), &self.axes, y)),
+            Reduction::Max => x.result(|y| extremum(v[0], x.shape(0), &self.axes, true, y)),
+            Reduction::Min => x.result(|y| extremum(v[0], x.shape(0), &self.axes, false, y)),
+            Reduction::Prod | Reduction::ArgMax | Reduction::ArgMin => Ok(None),
+        }
     }
 }
