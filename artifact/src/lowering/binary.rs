@@ -27,6 +27,10 @@ impl OnnxLowering for Binary {
             Binary::Equal => "Equal",
             Binary::Less => "Less",
             Binary::LessOrEqual => "LessOrEqual",
+            // Bits of integers have operators from opset 18 on.
+            Binary::And | Binary::Or | Binary::Xor if dtype.is_integer() => {
+                return Err(format!("{} of integers: expected booleans", self.word()));
+            }
             Binary::And => "And",
             Binary::Or => "Or",
             Binary::Xor => "Xor",

@@ -182,7 +182,7 @@ fn elementwise(op: &Op, kind: RoleKind, data: usize) -> Effect {
             Function::Unary(Unary::Abs | Unary::Reciprocal | Unary::Sin | Unary::Cos) => {
                 Effect::Shares(vec![data])
             }
-            Function::Tan | Function::ThresholdedRelu { .. } | Function::Shrink { .. } => {
+            Function::Trigonometric(_) | Function::ThresholdedRelu { .. } | Function::Shrink { .. } => {
                 Effect::Shares(vec![data])
             }
             Function::Unary(

@@ -2,9 +2,11 @@
 //!
 //! Reads the ONNX activations and unary math operators. A function has the name of its ONNX operator.
 
+use super::Extremum;
 use super::Operator;
 use super::read::{Reader, Reading};
 use super::role::Role;
+use super::trigonometry::Trigonometric;
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Fields, Prim, Primitive, Unary};
@@ -57,8 +59,8 @@ pub enum Function {
         /// Threshold of the magnitude.
         lambd: f32,
     },
-    /// `tan(x)`.
-    Tan,
+    /// Function of the trigonometric family.
+    Trigonometric(Trigonometric),
 }
 
 impl Activation {
@@ -72,7 +74,7 @@ impl Activation {
             Function::Celu { .. } => "Celu".into(),
             Function::ThresholdedRelu { .. } => "ThresholdedRelu".into(),
             Function::Shrink { .. } => "Shrink".into(),
-            Function::Tan => "Tan".into(),
+            Function::Trigonometric(f) => f.name().into(),
         }
     }
 }
@@ -87,7 +89,7 @@ impl Operator for Activation {
             }
             Function::Selu { alpha, gamma } => format!("alpha={alpha:?} gamma={gamma:?}"),
             Function::Shrink { bias, lambd } => format!("bias={bias:?} lambd={lambd:?}"),
-            Function::Mish | Function::Tan => String::new(),
+            Function::Mish | Function::Trigonometric(_) => String::new(),
         };
         if parameters.is_empty() { parameters } else { format!(" {parameters}") }
     }
@@ -154,10 +156,7 @@ fn apply(f: Function, b: &mut Builder, x: Value) -> Value {
             let inner = b.add(Prim::Select, &[below, down, zero]);
             b.add(Prim::Select, &[above, up, inner])
         }
-        Function::Tan => {
-            let (s, c) = (b.unary(Unary::Sin, x), b.unary(Unary::Cos, x));
-            b.binary(Binary::Div, s, c)
-        }
+        Function::Trigonometric(f) => f.build(b, x),
     }
 }
 
@@ -194,22 +193,21 @@ pub fn readers() -> Vec<Reader> {
         "Round",
         "Sin",
         "Cos",
-        "Tan",
         "Mish",
     ]
     .into_iter()
     .map(|op| plain(op, 1))
     .collect();
     readers.extend([
-        Reader::new("LeakyRelu", 6, |r| {
+        Reader::new("LeakyRelu", 1, |r| {
             let alpha = r.float_or("alpha", 0.01)?;
             read_function(r, Function::Unary(Unary::LeakyRelu { alpha }))
         }),
-        Reader::new("Elu", 6, |r| {
+        Reader::new("Elu", 1, |r| {
             let alpha = r.float_or("alpha", 1.0)?;
             read_function(r, Function::Unary(Unary::Elu { alpha }))
         }),
-        Reader::new("Selu", 6, |r| {
+        Reader::new("Selu", 1, |r| {
             let (alpha, gamma) = (r.float_or("alpha", 1.673_263_2)?, r.float_or("gamma", 1.050_701)?);
             read_function(r, Function::Selu { alpha, gamma })
         }),
@@ -225,7 +223,7 @@ pub fn readers() -> Vec<Reader> {
             let (bias, lambd) = (r.float_or("bias", 0.0)?, r.float_or("lambd", 0.5)?);
             read_function(r, Function::Shrink { bias, lambd })
         }),
-        Reader::new("HardSigmoid", 6, |r| {
+        Reader::new("HardSigmoid", 1, |r| {
             let (alpha, beta) = (r.float_or("alpha", 0.2)?, r.float_or("beta", 0.5)?);
             read_function(r, Function::Unary(Unary::HardSigmoid { alpha, beta }))
         }),
@@ -234,8 +232,14 @@ pub fn readers() -> Vec<Reader> {
             "tanh" => read_function(r, Function::Gelu { tanh: true }),
             other => Err(OpError::mismatch("approximate", "none or tanh", other)),
         }),
-        Reader::new("Clip", 6, read_clip),
+        Reader::new("Clip", 1, read_clip),
+        Reader::new("Swish", 24, |r| {
+            let alpha = r.float_or("alpha", 1.0)?;
+            read_function(r, Function::Silu { alpha })
+        }),
+        Reader::new("SwiGLU", 28, read_swiglu),
     ]);
+    readers.extend(Trigonometric::ALL.map(|f| plain(f.name(), 1)));
     readers
 }
 
@@ -253,6 +257,9 @@ fn works_on_integers(f: Function) -> bool {
 }
 
 fn read_plain(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    if let Some(f) = Trigonometric::ALL.into_iter().find(|f| f.name() == r.op) {
+        return read_function(r, Function::Trigonometric(f));
+    }
     let f = match r.op {
         "Abs" => Unary::Abs,
         "Neg" => Unary::Neg,
@@ -273,25 +280,48 @@ fn read_plain(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "Round" => Unary::Round,
         "Sin" => Unary::Sin,
         "Cos" => Unary::Cos,
-        "Tan" => return read_function(r, Function::Tan),
         "Mish" => return read_function(r, Function::Mish),
         other => return Err(OpError::unsupported("operator", "a unary function", other)),
     };
-    r.ignore(&["consumed_inputs"]);
     read_function(r, Function::Unary(f))
 }
 
-/// Reads `Clip`. Its bounds are attributes up to opset 10 and constant operands afterwards.
+/// Reads `Clip`. Its bounds are attributes up to opset 10 and operands afterwards.
 fn read_clip(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (min, max) = if r.opset < 11 {
         (r.float("min")?, r.float("max")?)
     } else {
-        let bound = |r: &Reading, i: usize, property: &str| {
-            r.optional(i).map(|v| r.float_of(v, property)).transpose()
-        };
-        (bound(r, 1, "min")?, bound(r, 2, "max")?)
+        let (min, max) = (r.optional(1), r.optional(2));
+        if [min, max].iter().flatten().any(|v| r.constant(*v).is_none()) {
+            return clip_by_computed_bounds(r, min, max);
+        }
+        let bound = |v: Option<Value>, property: &str| v.map(|v| r.float_of(v, property)).transpose();
+        (bound(min, "min")?, bound(max, "max")?)
     };
     read_function(r, Function::Unary(Unary::Clip { min, max }))
+}
+
+/// Builds `min(max(x, lower), upper)` of computed bounds.
+fn clip_by_computed_bounds(
+    r: &mut Reading,
+    lower: Option<Value>,
+    upper: Option<Value>,
+) -> Result<Vec<Value>, OpError> {
+    let mut y = r.input(0)?;
+    for (bound, max) in [(lower, true), (upper, false)] {
+        if let Some(bound) = bound {
+            y = r.add(Extremum { max }, &[y, bound])?;
+        }
+    }
+    Ok(vec![y])
+}
+
+/// Reads `SwiGLU`: `swish(gate) · linear` of two operands of one shape.
+fn read_swiglu(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let alpha = r.float_or("alpha", 1.0)?;
+    let (gate, linear) = (r.input(0)?, r.input(1)?);
+    let gate = r.add(Activation { f: Function::Silu { alpha } }, &[gate])?;
+    Ok(vec![r.add(super::Mul, &[gate, linear])?])
 }
 
 #[cfg(test)]
@@ -313,7 +343,7 @@ mod tests {
             (Function::Celu { alpha: 2.0 }, "Celu alpha=2.0"),
             (Function::ThresholdedRelu { alpha: 1e-9 }, "ThresholdedRelu alpha=1e-9"),
             (Function::Shrink { bias: 0.0, lambd: 0.5 }, "Shrink bias=0.0 lambd=0.5"),
-            (Function::Tan, "Tan"),
+            (Function::Trigonometric(Trigonometric::Tan), "Tan"),
         ];
         for (f, expected) in texts {
             assert_eq!(text(f), expected);

@@ -46,27 +46,27 @@ impl Operator for Sub {
 /// Returns the readers of `Add`, `Sub`, `Sum` and `Mean`.
 pub fn readers() -> Vec<Reader> {
     vec![
-        Reader::new("Add", 7, |r| sum(r, Some(2))),
-        Reader::new("Sum", 8, |r| sum(r, None)),
-        Reader::new("Mean", 8, |r| {
-            let total = sum(r, None)?;
+        Reader::new("Add", 1, |r| {
+            let inputs = r.pair()?;
+            Ok(vec![r.add(Add, &inputs)?])
+        }),
+        Reader::new("Sum", 1, sum),
+        Reader::new("Mean", 1, |r| {
+            let total = sum(r)?;
             let dtype = r.ty(total[0]).dtype;
             let n = r.inputs.len().max(1);
             let n = r.add_scalar(n as f64, dtype);
             Ok(vec![r.add(super::Div, &[total[0], n])?])
         }),
-        Reader::new("Sub", 7, |r| {
-            let inputs = [r.input(0)?, r.input(1)?];
+        Reader::new("Sub", 1, |r| {
+            let inputs = r.pair()?;
             Ok(vec![r.add(Sub, &inputs)?])
         }),
     ]
 }
 
-fn sum(r: &mut Reading, arity: Option<usize>) -> Result<Vec<Value>, OpError> {
+fn sum(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let inputs = r.all_inputs()?;
-    if arity.is_some_and(|n| n != inputs.len()) {
-        return Err(OpError::Arity { expected: "2".into(), actual: inputs.len() });
-    }
     if inputs.len() == 1 {
         return Ok(inputs);
     }

@@ -6,6 +6,7 @@ use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Builder, Reduce, Reduction};
+use crate::tensor::Dim;
 
 /// Index of the first extremum along an axis, int64.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,10 +41,16 @@ pub fn readers() -> Vec<Reader> {
 
 fn read(r: &mut Reading, max: bool) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
-    if r.flag("select_last_index", false)? {
-        return Err(OpError::unsupported("select_last_index", 0, 1));
-    }
     let axis = resolve(r.int_or("axis", 0)?, r.ty(x).rank())?;
     let keep = r.flag("keepdims", true)?;
-    Ok(vec![r.add(Arg { max, axis, keep }, &[x])?])
+    if !r.flag("select_last_index", false)? {
+        return Ok(vec![r.add(Arg { max, axis, keep }, &[x])?]);
+    }
+    // The last extremum is the first one of the reversed axis.
+    let dim = r.ty(x).dim(axis).clone();
+    let last = &dim - &Dim::known(1);
+    let reversed = r.add(super::Slice { axis, start: last.clone(), len: dim, step: -1 }, &[x])?;
+    let from_end = r.add(Arg { max, axis, keep }, &[reversed])?;
+    let last = r.dim_scalar(&last)?;
+    Ok(vec![r.add(super::Sub, &[last, from_end])?])
 }

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading};
 use super::role::{Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Primitive};
+use crate::prim::{Binary, Builder, Primitive, Unary};
 use crate::tensor::Dim;
 
 /// First operand transformed by the second.
@@ -100,20 +100,46 @@ impl Route for Extremum {
 /// Returns the readers of `Pow`, `Mod`, `Max` and `Min`.
 pub fn readers() -> Vec<Reader> {
     vec![
-        Reader::new("Pow", 7, |r| {
-            let inputs = [r.input(0)?, r.input(1)?];
+        Reader::new("Pow", 1, |r| {
+            let inputs = r.pair()?;
             Ok(vec![r.add(Arithmetic { f: Binary::Pow }, &inputs)?])
         }),
         Reader::new("Mod", 10, |r| {
             let inputs = [r.input(0)?, r.input(1)?];
             if r.flag("fmod", false)? {
-                return Err(OpError::unsupported("fmod", 0, 1));
+                return Ok(vec![truncated_remainder(r, inputs)?]);
             }
-            Ok(vec![r.add(Arithmetic { f: Binary::Mod }, &inputs)?])
+            Ok(vec![remainder(r, inputs)?])
         }),
-        Reader::new("Max", 8, |r| extremum(r, true)),
-        Reader::new("Min", 8, |r| extremum(r, false)),
+        Reader::new("Max", 1, |r| extremum(r, true)),
+        Reader::new("Min", 1, |r| extremum(r, false)),
     ]
+}
+
+/// Builds the remainder that has the sign of `b`. Of an infinite `b` it is `a` if both have the same sign, otherwise `b`.
+fn remainder(r: &mut Reading, [a, b]: [Value; 2]) -> Result<Value, OpError> {
+    let y = r.add(Arithmetic { f: Binary::Mod }, &[a, b])?;
+    let dtype = r.ty(y).dtype;
+    if !dtype.is_float() {
+        return Ok(y);
+    }
+    let (infinity, zero) = (r.add_scalar(f64::INFINITY, dtype), r.add_scalar(0.0, dtype));
+    let (size_a, size_b) = (r.unary(Unary::Abs, a)?, r.unary(Unary::Abs, b)?);
+    let (is_finite, is_infinite) =
+        (r.compare(Binary::Less, size_a, infinity)?, r.compare(Binary::Equal, size_b, infinity)?);
+    let special = r.compare(Binary::And, is_finite, is_infinite)?;
+    let product = r.add(super::Mul, &[a, b])?;
+    let same_sign = r.compare(Binary::LessOrEqual, zero, product)?;
+    let limit = r.select(same_sign, a, b)?;
+    r.select(special, limit, y)
+}
+
+/// Builds the remainder that has the sign of `a`: `sign(a) · (|a| mod |b|)`.
+fn truncated_remainder(r: &mut Reading, [a, b]: [Value; 2]) -> Result<Value, OpError> {
+    let sign = r.unary(Unary::Sign, a)?;
+    let (a, b) = (r.unary(Unary::Abs, a)?, r.unary(Unary::Abs, b)?);
+    let magnitude = remainder(r, [a, b])?;
+    r.add(super::Mul, &[sign, magnitude])
 }
 
 fn extremum(r: &mut Reading, max: bool) -> Result<Vec<Value>, OpError> {

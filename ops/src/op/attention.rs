@@ -3,17 +3,15 @@
 //! Shapes: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional, additive) broadcasts to `[…, m, n]`, y
 //! `[…, m, e]`; the leading axes (batch, heads) of q, k and v are equal. ONNX `Attention` is read as products, a
 //! softmax and elementwise operators, which the pass `recover_attention` fuses if the composite has a rule for
-//! attention. Source: [vaswani2017], ONNX `Attention` 23.
+//! attention. Source: [vaswani2017], ONNX `Attention` 23 to 25.
 
 use super::Transpose;
 use super::read::{Reader, Reading};
 use super::role::{AttentionMap, Role, Site};
-use super::{
-    Activation, Add, Compare, Concat, Expand, Function, MatMul, Mul, Operator, Range, Select, Softmax,
-};
+use super::{Add, Compare, Concat, Expand, MatMul, Mul, Operator, Pad, Range, Softmax, Sub};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Factor, Unary};
+use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Factor, PadMode, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Attention of all heads. Operands: q, k, v, mask (optional).
@@ -68,11 +66,9 @@ pub fn readers() -> Vec<Reader> {
 }
 
 /// Reads `Attention`. Operands: Q, K, V, mask, past key, past value, of rank 4 `[batch, heads, sequence, features]`, or
-/// of rank 3 with the heads in the last axis. Results: Y, present key, present value.
+/// of rank 3 with the heads in the last axis; the number of valid keys of each row `[batch]`. Results: Y, present key, present
+/// value, scores.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
-    if r.outputs > 3 {
-        return Err(OpError::unsupported_output("qk_matmul_output"));
-    }
     let (q, k, v) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let rank = r.ty(q).rank();
     let heads = r.int("q_num_heads")?;
@@ -105,39 +101,132 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut scores = r.add(MatMul, &[q, transposed])?;
     let factor = r.add_scalar(scale, DType::F32);
     scores = r.add(Mul, &[scores, factor])?;
+    // The optional output has the scores of one of four stages.
+    let mut stages = vec![scores];
     let softcap = f64::from(r.float_or("softcap", 0.0)?);
     if softcap > 0.0 {
         let (down, up) = (r.add_scalar(1.0 / softcap, DType::F32), r.add_scalar(softcap, DType::F32));
         scores = r.add(Mul, &[scores, down])?;
-        scores = r.add(Activation { f: Function::Unary(Unary::Tanh) }, &[scores])?;
+        scores = r.unary(Unary::Tanh, scores)?;
         scores = r.add(Mul, &[scores, up])?;
     }
+    stages.push(scores);
+    let seen = visible_keys(r, &shape_q.0[2], &shape_k.0[2], &past)?;
     if let Some(mask) = mask {
         let mask = if r.ty(mask).dtype == DType::Bool { additive(r, mask)? } else { mask };
+        let mask = extended(r, mask, &shape_k.0[2])?;
         scores = r.add(Add, &[scores, mask])?;
     }
-    if r.flag("is_causal", false)? {
-        let mask = causal(r, &shape_q.0[2], &shape_k.0[2], &past)?;
+    if let Some(seen) = seen.keys {
+        let mask = additive(r, seen)?;
         scores = r.add(Add, &[scores, mask])?;
     }
+    stages.push(scores);
     r.ignore(&["softmax_precision"]);
-    let output_mode = r.int_or("qk_matmul_output_mode", 0)?;
-    if output_mode != 0 {
-        return Err(OpError::unsupported("qk_matmul_output_mode", 0, output_mode));
+    let mut weights = r.add(Softmax { axis: 3, log: false }, &[scores])?;
+    if mask.is_some() || seen.may_be_none {
+        // The softmax of a row without keys is NaN, and its result is 0. Only NaN differs from itself.
+        let is_number = r.compare(Binary::Equal, weights, weights)?;
+        let is_nan = r.add(Compare { f: None, swap: false }, &[is_number])?;
+        let zero = r.add_scalar(0.0, DType::F32);
+        weights = r.select(is_nan, zero, weights)?;
     }
-    let weights = r.add(Softmax { axis: 3, log: false }, &[scores])?;
+    stages.push(weights);
+    let mode = r.int_or("qk_matmul_output_mode", 0)?;
+    let stage = usize::try_from(mode).ok().and_then(|mode| stages.get(mode).copied());
+    let stage = stage.ok_or_else(|| OpError::mismatch("qk_matmul_output_mode", "0 to 3", mode))?;
     let mut y = r.add(MatMul, &[weights, v])?;
     if rank == 3 {
         y = r.add(Transpose { perm: vec![0, 2, 1, 3] }, &[y])?;
         let d = r.ty(y).shape.0;
         y = r.reshape(y, Shape(vec![d[0].clone(), d[1].clone(), &d[2] * &d[3]]))?;
     }
-    Ok(vec![y, present_k, present_v])
+    Ok(vec![y, present_k, present_v, stage])
+}
+
+/// Keys that the queries of a block see by their position.
+struct Visible {
+    /// Boolean mask that broadcasts to `[batch, heads, queries, keys]`; `None` if all keys are seen.
+    keys: Option<Value>,
+    /// True if a query may see no key.
+    may_be_none: bool,
+}
+
+/// Reads which keys are seen by position: causality, the window around the query and the number of valid keys. Query `i` stands
+/// at position `i + offset`; the offset is the length of the past, or what the valid keys have beyond the queries.
+fn visible_keys(r: &mut Reading, queries: &Dim, keys: &Dim, past: &Dim) -> Result<Visible, OpError> {
+    let causal = r.flag("is_causal", false)?;
+    let left = r.int_or("left_window_size", -1)?;
+    let right = r.int_or("right_window_size", -1)?;
+    let valid = match r.optional(6) {
+        None => None,
+        Some(valid) => {
+            let batch = r.ty(valid).dim(0).clone();
+            let valid = r.cast(valid, DType::I64)?;
+            Some(r.reshape(valid, Shape([vec![batch], vec![Dim::known(1); 3]].concat()))?)
+        }
+    };
+    let mut conditions = vec![];
+    let column = r.add(Range { start: Dim::known(0), step: 1, len: keys.clone() }, &[])?;
+    if let Some(valid) = valid {
+        conditions.push(r.compare(Binary::Less, column, valid)?);
+    }
+    if causal || left >= 0 || right >= 0 {
+        let start = if valid.is_some() { Dim::known(0) } else { past.clone() };
+        let row = r.add(Range { start, step: 1, len: queries.clone() }, &[])?;
+        let mut position = r.reshape(row, Shape(vec![queries.clone(), Dim::known(1)]))?;
+        if let Some(valid) = valid {
+            let queries = r.dim_scalar(queries)?;
+            let offset = r.add(Sub, &[valid, queries])?;
+            position = r.add(Add, &[position, offset])?;
+        }
+        if causal {
+            conditions.push(r.compare(Binary::LessOrEqual, column, position)?);
+        }
+        if left >= 0 {
+            let left = r.add_scalar(left as f64, DType::I64);
+            let first = r.add(Sub, &[position, left])?;
+            conditions.push(r.compare(Binary::LessOrEqual, first, column)?);
+        }
+        if right >= 0 {
+            let right = r.add_scalar(right as f64, DType::I64);
+            let last = r.add(Add, &[position, right])?;
+            conditions.push(r.compare(Binary::LessOrEqual, column, last)?);
+        }
+    }
+    let mut seen: Option<Value> = None;
+    for condition in conditions {
+        seen = Some(match seen {
+            None => condition,
+            Some(seen) => r.compare(Binary::And, seen, condition)?,
+        });
+    }
+    Ok(Visible { keys: seen, may_be_none: valid.is_some() || left >= 0 || right >= 0 })
+}
+
+/// Extends an additive mask that covers the first keys alone: the others are not seen.
+fn extended(r: &mut Reading, mask: Value, keys: &Dim) -> Result<Value, OpError> {
+    let ty = r.ty(mask);
+    let covered = ty.shape.0.last().cloned().unwrap_or_else(|| Dim::known(1));
+    match (keys - &covered).as_known() {
+        Some(missing) if missing > 0 && !covered.is(1) => {
+            let mut after = vec![Dim::known(0); ty.rank()];
+            after[ty.rank() - 1] = Dim::known(missing);
+            let before = vec![Dim::known(0); ty.rank()];
+            r.add(Pad { before, after, mode: PadMode::Constant(f32::NEG_INFINITY) }, &[mask])
+        }
+        _ => Ok(mask),
+    }
 }
 
 /// Splits the heads of an operand of rank 3: `[batch, sequence, heads · features]` →
 /// `[batch, heads, sequence, features]`. Operands of rank 4 are unchanged.
-fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, attribute: &str) -> Result<Value, OpError> {
+pub(super) fn by_head(
+    r: &mut Reading,
+    x: Value,
+    heads: Option<i64>,
+    attribute: &str,
+) -> Result<Value, OpError> {
     let d = r.ty(x).shape.0;
     match d.as_slice() {
         [_, _, _, _] => Ok(x),
@@ -180,14 +269,5 @@ fn repeated(r: &mut Reading, x: Value, heads: &Dim) -> Result<Value, OpError> {
 /// Converts a boolean mask to an additive one: 0 where `keep` is true, -∞ elsewhere.
 fn additive(r: &mut Reading, keep: Value) -> Result<Value, OpError> {
     let (zero, none) = (r.add_scalar(0.0, DType::F32), r.add_scalar(f64::NEG_INFINITY, DType::F32));
-    r.add(Select, &[keep, zero, none])
-}
-
-/// Builds the additive causal mask: query `i` attends to keys up to `i + past`.
-fn causal(r: &mut Reading, queries: &Dim, keys: &Dim, past: &Dim) -> Result<Value, OpError> {
-    let row = r.add(Range { start: past.clone(), step: 1, len: queries.clone() }, &[])?;
-    let row = r.reshape(row, Shape(vec![queries.clone(), Dim::known(1)]))?;
-    let column = r.add(Range { start: Dim::known(0), step: 1, len: keys.clone() }, &[])?;
-    let unmasked = r.add(Compare { f: Some(Binary::LessOrEqual), swap: false }, &[column, row])?;
-    additive(r, unmasked)
+    r.select(keep, zero, none)
 }

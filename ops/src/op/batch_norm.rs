@@ -47,7 +47,7 @@ impl Operator for BatchNorm {
 
 /// Returns the reader of `BatchNormalization`.
 pub fn readers() -> Vec<Reader> {
-    vec![Reader::new("BatchNormalization", 7, read)]
+    vec![Reader::new("BatchNormalization", 1, read)]
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {

@@ -32,7 +32,12 @@ impl Operator for Cast {
 /// Returns the readers of `Cast` and `CastLike`.
 pub fn readers() -> Vec<Reader> {
     vec![
-        Reader::new("Cast", 6, |r| {
+        Reader::new("Cast", 1, |r| {
+            if r.opset < 6 {
+                let name = r.string_or("to", "")?;
+                let to = by_name(&name)?;
+                return cast(r, to);
+            }
             let code = r.int("to")?.ok_or_else(|| OpError::missing_attribute("to", "an element type"))?;
             r.ignore(&["saturate", "round_mode"]);
             let to = dtype(code)?;
@@ -48,7 +53,19 @@ pub fn readers() -> Vec<Reader> {
 
 fn cast(r: &mut Reading, to: DType) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
-    Ok(vec![if r.ty(x).dtype == to { x } else { r.add(Cast { to }, &[x])? }])
+    // Floats are float32 throughout: a narrower type rounds the values, float64 has no more of them.
+    let is_narrow = matches!(to, DType::F16 | DType::Bf16);
+    let x = if is_narrow { r.cast(x, to)? } else { x };
+    Ok(vec![r.cast(x, if to.is_float() { DType::F32 } else { to })?])
+}
+
+/// Returns the element type of a name of `TensorProto.DataType`, as the first opsets have it.
+fn by_name(name: &str) -> Result<DType, OpError> {
+    let names = [
+        "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL", "FLOAT16", "DOUBLE",
+    ];
+    let code = names.iter().position(|n| *n == name.to_uppercase());
+    code.map_or_else(|| Err(OpError::mismatch("to", "an element type", name)), |i| dtype(i as i64 + 1))
 }
 
 /// Returns the error of an element type that is valid but not supported.

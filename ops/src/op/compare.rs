@@ -83,6 +83,6 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "Or" => (Binary::Or, false),
         _ => (Binary::Xor, false),
     };
-    let inputs = [r.input(0)?, r.input(1)?];
+    let inputs = r.pair()?;
     Ok(vec![r.add(Compare { f: Some(f), swap }, &inputs)?])
 }

@@ -59,6 +59,11 @@ pub fn readers() -> Vec<Reader> {
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    Ok(vec![read_conv(r)?])
+}
+
+/// Reads a convolution: x, weight, bias (optional).
+pub(super) fn read_conv(r: &mut Reading) -> Result<Value, OpError> {
     let (x, w) = (r.input(0)?, r.input(1)?);
     let (tx, tw) = (r.ty(x), r.ty(w));
     if tx.rank() < 3 || tw.rank() != tx.rank() {
@@ -81,7 +86,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         .ok_or_else(|| OpError::invalid("group", "at least 1 and below 2^31", groups))?;
     let geometry = ConvGeometry { window: read_window(r, kernel, &tx)?, groups };
     let inputs: Vec<Value> = [x, w].into_iter().chain(r.optional(2)).collect();
-    Ok(vec![r.add(Conv { geometry }, &inputs)?])
+    r.add(Conv { geometry }, &inputs)
 }
 
 /// Reads `strides`, `pads`, `dilations`, `auto_pad` and `ceil_mode`, which convolutions and pools share.

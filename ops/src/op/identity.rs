@@ -2,6 +2,7 @@
 
 use super::read::Reader;
 use crate::OpError;
+use crate::tensor::DType;
 
 /// Returns the readers of `Identity` and `Dropout`.
 pub fn readers() -> Vec<Reader> {
@@ -14,10 +15,14 @@ pub fn readers() -> Vec<Reader> {
             {
                 return Err(OpError::unsupported("training_mode", "false", "true or a computed value"));
             }
-            if r.outputs > 1 {
-                return Err(OpError::unsupported_output("mask"));
+            let x = r.input(0)?;
+            if r.outputs < 2 {
+                return Ok(vec![x]);
             }
-            Ok(vec![r.input(0)?])
+            // Inference keeps every element.
+            let ty = r.ty(x);
+            let kept_all = r.add_scalar(1.0, if r.opset < 10 { ty.dtype } else { DType::Bool });
+            Ok(vec![x, r.add(super::Expand { to: ty.shape }, &[kept_all])?])
         }),
     ]
 }

@@ -5,11 +5,13 @@
 //! broadcast to x.
 
 use super::Operator;
+use super::ReduceKind;
 use super::read::{Reader, Reading, resolve, resolve_all};
 use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Reduction, Unary};
+use crate::tensor::DType;
 
 /// Normalisation over axes, then an optional affine map. Operands: x, scale (optional), bias (optional).
 #[derive(Clone, Debug, PartialEq)]
@@ -71,10 +73,15 @@ pub(super) fn divide_by_root_mean_square(b: &mut Builder, x: Value, axes: &[usiz
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("LayerNormalization", 17, |r| {
+            let mut outputs = read(r, true)?;
             if r.outputs > 1 {
-                return Err(OpError::unsupported_output("Mean"));
+                let x = r.input(0)?;
+                let rank = r.ty(x).rank();
+                let axes: Vec<usize> = (resolve(r.int_or("axis", -1)?, rank)?..rank).collect();
+                let epsilon = r.float_or("epsilon", 1e-5)?;
+                outputs.extend(statistics(r, x, &axes, epsilon, true)?);
             }
-            read(r, true)
+            Ok(outputs)
         }),
         Reader::new("RMSNormalization", 23, |r| read(r, false)),
         Reader::new("MeanVarianceNormalization", 9, |r| {
@@ -85,6 +92,24 @@ pub fn readers() -> Vec<Reader> {
             Ok(vec![r.add(LayerNorm { axes, epsilon: 1e-18, centre: true }, &[x])?])
         }),
     ]
+}
+
+/// Builds the mean and the inverse standard deviation, or the inverse root mean square without `centre`: outputs of training.
+pub(super) fn statistics(
+    r: &mut Reading,
+    x: Value,
+    axes: &[usize],
+    epsilon: f32,
+    centre: bool,
+) -> Result<[Value; 2], OpError> {
+    let mean = r.reduce(ReduceKind::Mean, x, axes)?;
+    let difference = if centre { r.add(super::Sub, &[x, mean])? } else { x };
+    let square = r.add(super::Mul, &[difference, difference])?;
+    let variance = r.reduce(ReduceKind::Mean, square, axes)?;
+    let epsilon = r.add_scalar(f64::from(epsilon), DType::F32);
+    let variance = r.add(super::Add, &[variance, epsilon])?;
+    let deviation = r.unary(Unary::Sqrt, variance)?;
+    Ok([mean, r.unary(Unary::Reciprocal, deviation)?])
 }
 
 fn read(r: &mut Reading, centre: bool) -> Result<Vec<Value>, OpError> {

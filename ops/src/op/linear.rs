@@ -81,12 +81,21 @@ fn product(b: &mut Builder, x: Value, w: Factor) -> Value {
 
 /// Returns the reader of `Gemm`.
 pub fn readers() -> Vec<Reader> {
-    vec![Reader::new("Gemm", 7, read)]
+    vec![Reader::new("Gemm", 1, read)]
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    Ok(vec![read_gemm(r)?])
+}
+
+/// Reads `alpha · A B + beta · C`.
+pub(super) fn read_gemm(r: &mut Reading) -> Result<Value, OpError> {
     let (alpha, beta) = (r.float_or("alpha", 1.0)?, r.float_or("beta", 1.0)?);
     let (transpose_a, transpose_b) = (r.flag("transA", false)?, r.flag("transB", false)?);
+    if r.opset < 7 {
+        // C broadcasts whether this is set or not.
+        r.ignore(&["broadcast"]);
+    }
     let (mut x, mut w) = (r.input(0)?, r.input(1)?);
     for v in [x, w] {
         if r.ty(v).rank() != 2 {
@@ -110,15 +119,15 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
             w = r.add(super::Transpose { perm: vec![1, 0] }, &[w])?;
         }
         let y = r.add(super::MatMul, &[x, w])?;
-        return Ok(vec![bias.map_or(Ok(y), |c| r.add(super::Add, &[y, c]))?]);
+        return bias.map_or(Ok(y), |c| r.add(super::Add, &[y, c]));
     }
     let out = r.ty(w).dim(usize::from(!transpose_b)).clone();
     match bias {
-        None => Ok(vec![r.add(Linear { transposed: transpose_b }, &[x, w])?]),
+        None => r.add(Linear { transposed: transpose_b }, &[x, w]),
         Some(c) if r.constant(c).is_some() && by_feature(&r.ty(c).shape, &out) => {
             let c = r.add(super::Expand { to: with_features(&r.ty(c).shape, &out) }, &[c])?;
             let c = r.reshape(c, Shape(vec![out]))?;
-            Ok(vec![r.add(Linear { transposed: transpose_b }, &[x, w, c])?])
+            r.add(Linear { transposed: transpose_b }, &[x, w, c])
         }
         Some(c) => {
             let y = r.add(Linear { transposed: transpose_b }, &[x, w])?;
@@ -126,7 +135,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
             if r.ty(sum).shape != r.ty(y).shape {
                 return Err(OpError::mismatch("C", format!("one that broadcasts to {}", r.ty(y)), r.ty(c)));
             }
-            Ok(vec![sum])
+            Ok(sum)
         }
     }
 }

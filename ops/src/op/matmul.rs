@@ -80,7 +80,12 @@ pub fn readers() -> Vec<Reader> {
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
-    let (mut x, mut w) = (r.input(0)?, r.input(1)?);
+    let (x, w) = (r.input(0)?, r.input(1)?);
+    Ok(vec![product(r, x, w)?])
+}
+
+/// Adds a product of matrices, of batches of matrices or of vectors.
+pub(super) fn product(r: &mut Reading, mut x: Value, mut w: Value) -> Result<Value, OpError> {
     let (sx, sw) = (r.ty(x).shape, r.ty(w).shape);
     if sx.rank() == 0 || sw.rank() == 0 {
         return Err(OpError::mismatch("rank of an operand", "at least 1", 0));
@@ -106,7 +111,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         let row = shape.rank() - if sw.rank() == 1 { 1 } else { 2 };
         shape.0.remove(row);
     }
-    Ok(vec![r.reshape(y, shape)?])
+    r.reshape(y, shape)
 }
 
 /// Returns the constant matrix of which `w` is the transpose.

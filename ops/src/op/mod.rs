@@ -6,36 +6,50 @@
 
 mod activation;
 mod add;
+mod affine_grid;
 mod arg;
 mod arithmetic;
 mod array_feature_extractor;
 mod attention;
 mod batch_norm;
+mod bias_gelu;
+mod bitwise;
 mod cast;
+mod center_crop_pad;
+mod col2im;
 mod compare;
 mod concat;
 mod constant;
 mod conv;
 mod conv_transpose;
+mod cum_prod;
 mod cum_sum;
+mod det;
 mod einsum;
 mod elements;
+mod embed_norm;
 mod expand;
 mod eye_like;
+mod fourier;
+mod fused_product;
 mod gather;
 mod gather_nd;
 mod grid_sample;
 mod group_norm;
 mod gru;
+mod hardmax;
 mod identity;
 mod interpolate;
 mod is_nan;
 mod layer_norm;
 mod linear;
 mod local_response_norm;
+mod loss;
 mod lower;
+mod lp_norm;
 mod lstm;
 mod matmul;
+mod max_unpool;
 mod merge;
 mod mul;
 mod non_max_suppression;
@@ -48,18 +62,24 @@ mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
+mod reverse_sequence;
 mod rnn;
 mod roi_align;
+mod rotary_embedding;
 mod sampling;
 mod scaler;
 mod scan;
 mod scatter_nd;
 mod select;
+mod skip_norm;
 mod slice;
 mod softmax;
 mod space;
+mod spectrum;
+mod tensor_scatter;
 mod top_k;
 mod transpose;
+mod trigonometry;
 mod trilu;
 
 pub mod fold;
@@ -104,6 +124,7 @@ pub use slice::Slice;
 pub use softmax::Softmax;
 pub use top_k::TopK;
 pub use transpose::Transpose;
+pub use trigonometry::Trigonometric;
 pub use trilu::Trilu;
 
 use crate::OpError;
@@ -224,34 +245,48 @@ pub fn readers() -> Vec<Reader> {
     [
         activation::readers(),
         add::readers(),
+        affine_grid::readers(),
         arg::readers(),
         arithmetic::readers(),
         array_feature_extractor::readers(),
         attention::readers(),
         batch_norm::readers(),
+        bias_gelu::readers(),
+        bitwise::readers(),
         cast::readers(),
+        center_crop_pad::readers(),
+        col2im::readers(),
         compare::readers(),
         concat::readers(),
         constant::readers(),
         conv::readers(),
         conv_transpose::readers(),
+        cum_prod::readers(),
         cum_sum::readers(),
+        det::readers(),
         einsum::readers(),
         elements::readers(),
+        embed_norm::readers(),
         expand::readers(),
         eye_like::readers(),
+        fourier::readers(),
+        fused_product::readers(),
         gather::readers(),
         gather_nd::readers(),
         grid_sample::readers(),
         group_norm::readers(),
         gru::readers(),
+        hardmax::readers(),
         identity::readers(),
         is_nan::readers(),
         layer_norm::readers(),
         linear::readers(),
         local_response_norm::readers(),
+        loss::readers(),
+        lp_norm::readers(),
         lstm::readers(),
         matmul::readers(),
+        max_unpool::readers(),
         mul::readers(),
         non_max_suppression::readers(),
         non_zero::readers(),
@@ -262,14 +297,19 @@ pub fn readers() -> Vec<Reader> {
         reduce::readers(),
         reshape::readers(),
         resize::readers(),
+        reverse_sequence::readers(),
         rnn::readers(),
         roi_align::readers(),
+        rotary_embedding::readers(),
         scaler::readers(),
         scatter_nd::readers(),
         select::readers(),
+        skip_norm::readers(),
         slice::readers(),
         softmax::readers(),
         space::readers(),
+        spectrum::readers(),
+        tensor_scatter::readers(),
         top_k::readers(),
         transpose::readers(),
         trilu::readers(),

@@ -45,12 +45,12 @@ impl Operator for Div {
 /// Returns the readers of `Mul` and `Div`.
 pub fn readers() -> Vec<Reader> {
     vec![
-        Reader::new("Mul", 7, |r| {
-            let inputs = [r.input(0)?, r.input(1)?];
+        Reader::new("Mul", 1, |r| {
+            let inputs = r.pair()?;
             Ok(vec![r.add(Mul, &inputs)?])
         }),
-        Reader::new("Div", 7, |r| {
-            let inputs = [r.input(0)?, r.input(1)?];
+        Reader::new("Div", 1, |r| {
+            let inputs = r.pair()?;
             Ok(vec![r.add(Div, &inputs)?])
         }),
     ]

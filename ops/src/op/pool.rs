@@ -36,9 +36,9 @@ impl AveragePool {
             return b.scalar_like(w.kernel.iter().product::<usize>() as f64, x);
         }
         let unit = Dim::known(1);
-        let spatial = b.ty(x).shape.0[2..].to_vec();
+        let spatial_dims = b.ty(x).shape.0[2..].to_vec();
         let ones = b.scalar_like(1.0, x);
-        let ones = b.expand(ones, &Shape([vec![unit.clone(), unit], spatial].concat()));
+        let ones = b.expand(ones, &Shape([vec![unit.clone(), unit], spatial_dims.clone()].concat()));
         if !self.count_include_pad {
             return b.window_sum(w, ones);
         }
@@ -48,7 +48,15 @@ impl AveragePool {
         let ones = b.add(prim::Pad { before, after, mode: PadMode::Constant(1.0) }, &[ones]);
         let zeros = vec![0; w.rank()];
         let inner = Window { before: zeros.clone(), after: zeros, ..w.clone() };
-        b.window_sum(&inner, ones)
+        let mut count = b.window_sum(&inner, ones);
+        // A window that begins in the padding after the operand is dropped; here that padding is part of the operand.
+        for (i, d) in spatial_dims.iter().enumerate() {
+            let len = w.output_dim(i, d);
+            if *b.ty(count).dim(i + 2) != len {
+                count = b.add(prim::Slice { axis: i + 2, start: Dim::known(0), len, step: 1 }, &[count]);
+            }
+        }
+        count
     }
 }
 
@@ -123,7 +131,7 @@ impl Route for MaxPool {
 /// Returns the readers of `AveragePool` and `MaxPool`.
 pub fn readers() -> Vec<Reader> {
     vec![
-        Reader::new("AveragePool", 7, |r| {
+        Reader::new("AveragePool", 1, |r| {
             let (x, window) = window(r)?;
             let count_include_pad = r.flag("count_include_pad", false)?;
             Ok(vec![r.add(AveragePool { window, count_include_pad }, &[x])?])

@@ -7,6 +7,7 @@ use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Prim};
+use crate::tensor::{Dim, Shape};
 
 /// Rectifier with a learned slope.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +33,14 @@ impl Operator for PRelu {
 
 /// Returns the reader of `PRelu`.
 pub fn readers() -> Vec<Reader> {
-    vec![Reader::new("PRelu", 7, |r| {
-        let inputs = [r.input(0)?, r.input(1)?];
+    vec![Reader::new("PRelu", 1, |r| {
+        let (x, mut slope) = (r.input(0)?, r.input(1)?);
+        let (rank, shape) = (r.ty(x).rank(), r.ty(slope).shape);
+        // Before opset 7 there is a slope for each channel, or one for all.
+        if r.opset < 7 && shape.rank() == 1 && rank > 2 {
+            slope = r.reshape(slope, Shape([shape.0, vec![Dim::known(1); rank - 2]].concat()))?;
+        }
+        let inputs = [x, slope];
         let y = r.add(PRelu, &inputs)?;
         if r.ty(y).shape != r.ty(inputs[0]).shape {
             return Err(OpError::invalid(

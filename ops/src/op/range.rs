@@ -44,6 +44,8 @@ pub fn readers() -> Vec<Reader> {
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    // Every float is computed in float32.
+    r.ignore(&["stash_type"]);
     let dtype = r.ty(r.input(0)?).dtype;
     if dtype.is_float()
         && let Some(y) = fractions(r, dtype)?

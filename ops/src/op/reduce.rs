@@ -253,8 +253,12 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "ReduceLogSumExp" => ReduceKind::LogSumExp,
         _ => ReduceKind::Sum,
     };
-    if r.ty(x).dtype == DType::Bool {
+    let is_bool = r.ty(x).dtype == DType::Bool;
+    if is_bool && !matches!(kind, ReduceKind::Max | ReduceKind::Min) {
         return Err(OpError::mismatch("element type", "a number", DType::Bool));
+    }
+    if is_bool {
+        return Ok(vec![reduce_booleans(r, x, &axes, keep, kind == ReduceKind::Max)?]);
     }
     let empty = Shape(axes.iter().map(|a| r.ty(x).dim(*a).clone()).collect()).elems().is(0);
     if empty && kind != ReduceKind::Sum {
@@ -266,6 +270,22 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "ReduceLogSum" => r.add(unary(Unary::Log), &[y])?,
         _ => y,
     }])
+}
+
+/// Builds whether any element is true, or whether all are: the number of those that decide it is more than 0, or 0.
+fn reduce_booleans(
+    r: &mut Reading,
+    x: Value,
+    axes: &[usize],
+    keep: bool,
+    any: bool,
+) -> Result<Value, OpError> {
+    let negate = |r: &mut Reading, x: Value| r.add(super::Compare { f: None, swap: false }, &[x]);
+    let deciding = if any { x } else { negate(r, x)? };
+    let count = r.cast(deciding, DType::I64)?;
+    let count = r.add(Reduce { kind: ReduceKind::Sum, axes: axes.to_vec(), keep }, &[count])?;
+    let is_any = r.cast(count, DType::Bool)?;
+    if any { Ok(is_any) } else { negate(r, is_any) }
 }
 
 fn unary(f: Unary) -> super::Activation {

@@ -28,7 +28,12 @@ pub fn readers() -> Vec<Reader> {
             let Blocks { x, dims: [n, c, h, w], size: k } = Blocks::read(r)?;
             let (oh, ow) = (h.floor_div(&k), w.floor_div(&k));
             let split = vec![n.clone(), c.clone(), oh.clone(), k.clone(), ow.clone(), k.clone()];
-            rearrange(r, x, split, &[0, 3, 5, 1, 2, 4], vec![n, &c * &(&k * &k), oh, ow])
+            let perm = match r.string_or("mode", "DCR")?.as_str() {
+                "DCR" => [0, 3, 5, 1, 2, 4],
+                "CRD" => [0, 1, 3, 5, 2, 4],
+                other => return Err(OpError::mismatch("mode", "DCR or CRD", other)),
+            };
+            rearrange(r, x, split, &perm, vec![n, &c * &(&k * &k), oh, ow])
         }),
     ]
 }

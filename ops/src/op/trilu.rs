@@ -71,6 +71,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let k = match r.optional(1) {
         None => Dim::known(0),
+        Some(k) if r.dims(k).is_none() => return by_computed_diagonal(r, x, k),
         Some(k) => match r.dims_of(k, "k")?.as_slice() {
             [k] => k.clone(),
             other => return Err(OpError::mismatch("k", "one value", other.len())),
@@ -84,4 +85,18 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let integers = r.add(super::Cast { to: crate::tensor::DType::I64 }, &[x])?;
     let y = r.add(Trilu { upper, k }, &[integers])?;
     Ok(vec![r.add(super::Cast { to: ty.dtype }, &[y])?])
+}
+
+/// Builds the triangle of a diagonal that depends on the input's values.
+fn by_computed_diagonal(r: &mut Reading, x: Value, k: Value) -> Result<Vec<Value>, OpError> {
+    let upper = r.flag("upper", true)?;
+    let ty = r.ty(x);
+    let rank = ty.rank();
+    let k = r.reshape(k, Shape(vec![]))?;
+    let (row, column) = (r.count_along(ty.dim(rank - 2), 0, 2)?, r.count_along(ty.dim(rank - 1), 1, 2)?);
+    let bound = r.add(super::Add, &[row, k])?;
+    let (lower, higher) = if upper { (bound, column) } else { (column, bound) };
+    let inside = r.compare(Binary::LessOrEqual, lower, higher)?;
+    let zero = r.add_scalar(0.0, ty.dtype);
+    Ok(vec![r.select(inside, x, zero)?])
 }

@@ -32,11 +32,11 @@ pub enum Binary {
     Less,
     /// `a ≤ b`, a boolean.
     LessOrEqual,
-    /// `a ∧ b` of booleans.
+    /// `a ∧ b` of booleans, or of the bits of integers.
     And,
-    /// `a ∨ b` of booleans.
+    /// `a ∨ b` of booleans, or of the bits of integers.
     Or,
-    /// `a ⊕ b` of booleans.
+    /// `a ⊕ b` of booleans, or of the bits of integers.
     Xor,
 }
 
@@ -67,7 +67,7 @@ impl Binary {
         matches!(self, Binary::Equal | Binary::Less | Binary::LessOrEqual)
     }
 
-    /// Returns whether the function is logic, whose operands are boolean.
+    /// Returns whether the function is logic, whose operands are booleans or integers.
     pub fn is_logic(self) -> bool {
         matches!(self, Binary::And | Binary::Or | Binary::Xor)
     }
@@ -130,7 +130,7 @@ impl Primitive for Binary {
     fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
         let (a, b) = (&x[0], &x[1]);
         equal("element type of the second operand", b.dtype, a.dtype)?;
-        if self.is_logic() {
+        if self.is_logic() && !a.dtype.is_integer() {
             want(a, DType::Bool)?;
         }
         let dtype = if self.is_predicate() { DType::Bool } else { a.dtype };
@@ -271,9 +271,10 @@ fn integer_function(f: Binary) -> Option<IntegerFunction> {
             let rest = a.wrapping_rem(b);
             Ok(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
         },
-        Binary::Equal | Binary::Less | Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => {
-            return None;
-        }
+        Binary::And => |a, b| Ok(a & b),
+        Binary::Or => |a, b| Ok(a | b),
+        Binary::Xor => |a, b| Ok(a ^ b),
+        Binary::Equal | Binary::Less | Binary::LessOrEqual => return None,
     })
 }
 

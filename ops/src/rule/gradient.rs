@@ -192,7 +192,7 @@ mod tests {
     use crate::op::{
         Activation, Add, Arithmetic, AveragePool, Concat, Conv, ConvTranspose, CumSum, Div, Expand, Extremum,
         Function, Gather, LayerNorm, MatMul, MaxPool, Mul, Op, Reduce, ReduceKind, Reshape, Select, Slice,
-        Softmax, Sub, Transpose,
+        Softmax, Sub, Transpose, Trigonometric,
     };
     use crate::prim::{ConvGeometry, Unary};
     use crate::rule::tests::{Layer, data, floats, ints, known, random, window};
@@ -265,7 +265,10 @@ mod tests {
             Function::Mish,
             Function::Selu { alpha: 1.6, gamma: 1.1 },
             Function::Celu { alpha: 0.8 },
-            Function::Tan,
+            Function::Trigonometric(Trigonometric::Tan),
+            Function::Trigonometric(Trigonometric::Atan),
+            Function::Trigonometric(Trigonometric::Sinh),
+            Function::Trigonometric(Trigonometric::Asinh),
         ] {
             check(Activation { f }, &[&x], &[true]);
         }

@@ -14,6 +14,7 @@ mod fit;
 mod flat;
 mod gamma;
 mod gradient;
+mod infinite;
 mod options;
 mod parameters;
 mod pass;

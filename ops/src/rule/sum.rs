@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::infinite::finite;
 use super::signed_sums::{signed_parts, zeros};
 use super::tracks::coefficients;
 use super::{Constants, Contribution, Flow, Formula, Policy, Receives, Sharing, Tracks};
@@ -77,7 +78,11 @@ impl Sum {
             }
             return Flow { operands, absorbed: vec![] };
         }
-        let magnitudes: Vec<Value> = recipients.iter().map(|k| b.abs(site.inputs[*k])).collect();
+        let magnitude = |b: &mut Builder, k: &usize| {
+            let x = finite(b, site.inputs[*k]);
+            b.abs(x)
+        };
+        let magnitudes: Vec<Value> = recipients.iter().map(|k| magnitude(b, k)).collect();
         let z = magnitudes.iter().skip(1).fold(magnitudes[0], |z, m| b.plus(z, *m));
         let s = b.guarded_div(r, z);
         for (k, m) in recipients.iter().zip(&magnitudes) {
@@ -104,7 +109,7 @@ impl Sum {
         let contributions: Vec<(Value, Option<Value>)> = recipients
             .iter()
             .map(|k| {
-                let x = site.inputs[*k];
+                let x = finite(b, site.inputs[*k]);
                 let x = if subtracts && *k == 1 { b.scale(x, -1.0) } else { x };
                 let (up, down) = signed_parts(b, x);
                 (up, down.map(|v| b.scale(v, -1.0)))

@@ -125,6 +125,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["mad", "lo", "s64"] => tri64!(|a: u64, b, c| a.wrapping_mul(b).wrapping_add(c)),
         ["div", "s64"] => bin64!(|a: u64, b: u64| (a as i64).checked_div(b as i64).unwrap_or(-1) as u64),
         ["and", "b64"] => bin64!(|a, b| a & b),
+        ["or", "b64"] => bin64!(|a, b| a | b),
         ["xor", "b64"] => bin64!(|a, b| a ^ b),
         ["max", "s64"] => bin64!(|a: u64, b: u64| (a as i64).max(b as i64) as u64),
         ["min", "s64"] => bin64!(|a: u64, b: u64| (a as i64).min(b as i64) as u64),

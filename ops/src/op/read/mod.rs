@@ -1,6 +1,7 @@
 //! Reading of one ONNX node: typed access to its attributes and operands, and the graph to which it adds operators.
 
 mod data_dependent;
+mod shorthand;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +48,10 @@ pub struct Reader {
 }
 
 /// Newest opset of ai.onnx that the readers support.
-pub const NEWEST: i64 = 23;
+pub const NEWEST: i64 = 28;
+
+/// Domain of the operators that ONNX Runtime adds to the standard.
+pub const MICROSOFT: &str = "com.microsoft";
 
 /// Largest rank of a tensor; NumPy has the same limit.
 pub const MAX_RANK: usize = 64;
@@ -60,6 +64,15 @@ impl Reader {
         read: fn(&mut Reading) -> Result<Vec<Value>, OpError>,
     ) -> Reader {
         Reader { domain: "", op, since, until: NEWEST, read }
+    }
+
+    /// Creates a reader of an operator of another domain, which has one version.
+    pub const fn of(
+        domain: &'static str,
+        op: &'static str,
+        read: fn(&mut Reading) -> Result<Vec<Value>, OpError>,
+    ) -> Reader {
+        Reader { domain, op, since: 1, until: 1, read }
     }
 }
 
@@ -120,7 +133,9 @@ impl Reading<'_> {
     /// The first attribute that was not requested, or too many operands or outputs.
     pub fn check_complete(&self, outputs: usize) -> Result<(), OpError> {
         let asked = self.asked.borrow();
-        if let Some(unread) = self.attributes.keys().find(|a| !asked.contains(*a)) {
+        // An optimisation hint of the first opsets.
+        let is_hint = |a: &str| self.opset < 8 && a == "consumed_inputs";
+        if let Some(unread) = self.attributes.keys().find(|a| !asked.contains(*a) && !is_hint(a)) {
             return Err(OpError::invalid("attributes", "those of the operator", format!("`{unread}`")));
         }
         let known = self.asked_inputs.get();

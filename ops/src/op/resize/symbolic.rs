@@ -35,6 +35,8 @@ struct Position {
     factor: Dim,
     offset: Dim,
     divisor: Dim,
+    /// True if the only element of a result of length 1 stands at position 0.
+    single_at_start: bool,
 }
 
 fn position(filter: &Filter, a: &Axis) -> Result<Position, OpError> {
@@ -47,13 +49,19 @@ fn position(filter: &Filter, a: &Axis) -> Result<Position, OpError> {
     };
     let (unit, two) = (Dim::known(1), Dim::known(2));
     Ok(match filter.coordinates.as_str() {
-        "half_pixel" | "pytorch_half_pixel" => {
-            Position { factor: &two * &q, offset: &q - &p, divisor: &two * &p }
-        }
-        "asymmetric" => Position { factor: q, offset: Dim::known(0), divisor: p },
-        "align_corners" => {
-            Position { factor: &a.from - &unit, offset: Dim::known(0), divisor: &a.to - &unit }
-        }
+        mode @ ("half_pixel" | "pytorch_half_pixel") => Position {
+            factor: &two * &q,
+            offset: &q - &p,
+            divisor: &two * &p,
+            single_at_start: mode == "pytorch_half_pixel",
+        },
+        "asymmetric" => Position { factor: q, offset: Dim::known(0), divisor: p, single_at_start: false },
+        "align_corners" => Position {
+            factor: &a.from - &unit,
+            offset: Dim::known(0),
+            divisor: &a.to - &unit,
+            single_at_start: false,
+        },
         other => {
             let property = "coordinate_transformation_mode of a symbolic axis";
             return Err(OpError::symbolic(property, SYMBOLIC_COORDINATES, other));
@@ -66,11 +74,28 @@ fn scalar(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
     r.add_dims(vec![], vec![d.clone()])
 }
 
-/// Builds `factor · i + offset` for each index of the result, int64.
-fn numerators(r: &mut Reading, a: &Axis, factor: &Dim, offset: &Dim) -> Result<Value, OpError> {
+/// Builds `k · (factor · i + offset) + shift` of a position for each index of the result, int64.
+fn numerators(
+    r: &mut Reading,
+    a: &Axis,
+    position: &Position,
+    k: &Dim,
+    shift: &Dim,
+) -> Result<Value, OpError> {
     let i = r.add(Range { start: Dim::known(0), step: 1, len: a.to.clone() }, &[])?;
-    let (factor, offset) = (scalar(r, factor)?, scalar(r, offset)?);
+    let factor = scalar(r, &(k * &position.factor))?;
     let scaled = r.add(Mul, &[i, factor])?;
+    if !position.single_at_start {
+        let offset = scalar(r, &(&(k * &position.offset) + shift))?;
+        return r.add(Add, &[scaled, offset]);
+    }
+    // min(to - 1, 1) is 0 for a single element and 1 for several.
+    let offset = scalar(r, &(k * &position.offset))?;
+    let (others, unit) = (scalar(r, &(&a.to - &Dim::known(1)))?, scalar(r, &Dim::known(1))?);
+    let has_others = r.add(Extremum { max: false }, &[others, unit])?;
+    let offset = r.add(Mul, &[offset, has_others])?;
+    let shift = scalar(r, shift)?;
+    let offset = r.add(Add, &[offset, shift])?;
     r.add(Add, &[scaled, offset])
 }
 
@@ -100,8 +125,7 @@ pub(super) fn nearest(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<Valu
         other => return Err(OpError::mismatch("nearest_mode", ROUNDINGS, other)),
     };
     let by = &k * &at.divisor;
-    let offset = &(&(&k * &at.offset) + &shift) + &by;
-    let above = numerators(r, a, &(&k * &at.factor), &offset)?;
+    let above = numerators(r, a, &at, &k, &(&shift + &by))?;
     let by = divisor(r, &by)?;
     let floor = r.add(Div, &[above, by])?;
     let unit_value = scalar(r, &unit)?;
@@ -117,7 +141,7 @@ pub(super) fn linear(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<[Valu
     let at = position(filter, a)?;
     let (zero, unit) = (Dim::known(0), Dim::known(1));
     let last = &a.from - &unit;
-    let numerator = numerators(r, a, &at.factor, &at.offset)?;
+    let numerator = numerators(r, a, &at, &unit, &zero)?;
     let numerator = clamped(r, numerator, &zero, &(&last * &at.divisor))?;
     let denominator = divisor(r, &at.divisor)?;
     let lower_index = r.add(Div, &[numerator, denominator])?;

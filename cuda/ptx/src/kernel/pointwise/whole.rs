@@ -77,8 +77,9 @@ pub(super) fn binary(k: &mut Emitter, f: Binary, a: Reg, b: Reg) -> Reg {
         Binary::Equal => compare(k, "eq"),
         Binary::Less => compare(k, "lt"),
         Binary::LessOrEqual => compare(k, "le"),
-        // The type rules reject these for integers.
-        Binary::And | Binary::Or | Binary::Xor => k.mov_u32("0"),
+        Binary::And => two(k, "and.b64", a, b),
+        Binary::Or => two(k, "or.b64", a, b),
+        Binary::Xor => two(k, "xor.b64", a, b),
     }
 }
 
