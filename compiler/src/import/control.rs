@@ -370,6 +370,10 @@ fn per_sequence(
 fn read_scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> {
     let node = &expanded.node;
     let body = subgraph(node, "body")?;
+    // In opset 8 the first operand is the lengths of the sequences.
+    if let Some(opset) = expanded.opsets.get("").filter(|opset| **opset < 9) {
+        return Err(Failed::Unsupported(Refusal::from(format!("expected opset 9 or later, found {opset}"))));
+    }
     let attributes = attribute::read(import.model, node)?;
     let sequences = match attributes.get("num_scan_inputs") {
         Some(Attr::Int(n)) => usize::try_from(*n).ok().filter(|n| (1..=node.input.len()).contains(n)),

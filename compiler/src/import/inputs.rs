@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use dlbc_ops::OpError;
 use dlbc_ops::op::Op;
 use dlbc_ops::tensor::{Dim, Shape, TensorType};
+use dlbc_proto::Name;
 use dlbc_proto::onnx::ValueInfoProto;
 use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
 use dlbc_proto::onnx::type_proto::Value as TypeValue;
-use dlbc_proto::{DataType, Name};
 
 use super::convert::widen;
 use super::name::nearest;
@@ -29,7 +30,13 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
             continue;
         }
         names.push(name.to_string());
-        let ty = input_type(input, symbols)?;
+        let ty = match input_type(input, symbols)? {
+            Ok(ty) => ty,
+            Err(reason) => {
+                import.refuse_input(name, reason);
+                continue;
+            }
+        };
         let ty = match import.options.shapes.get(name) {
             Some(dims) => fix_dimensions(name, &ty, dims)?,
             None => ty,
@@ -104,17 +111,21 @@ impl Symbols {
     }
 }
 
-/// Reads the type of an input.
-fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorType, CompileError> {
+/// Reads the type of an input, or the reason why it is not supported.
+fn input_type(
+    input: &ValueInfoProto,
+    symbols: &mut Symbols,
+) -> Result<Result<TensorType, String>, CompileError> {
     let name = input.name();
     let bad = |message: &str| CompileError::Input { input: Name::new(name), message: message.into() };
     let Some(TypeValue::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-        return Err(bad("expected a tensor, found a sequence, a map or an optional"));
+        return Ok(Err("expected a tensor, found a sequence, a map or an optional".into()));
     };
-    if DataType::from_onnx(ty.elem_type()) == Some(DataType::String) {
-        return Err(bad("expected a tensor of numbers or bool, found strings"));
-    }
-    let dtype = dlbc_ops::op::element_type(i64::from(ty.elem_type())).map_err(|e| bad(&e.to_string()))?;
+    let dtype = match dlbc_ops::op::element_type(i64::from(ty.elem_type())) {
+        Ok(dtype) => dtype,
+        Err(OpError::Unsupported(reason)) => return Ok(Err(reason)),
+        Err(e) => return Err(bad(&e.to_string())),
+    };
     let shape = ty.shape.as_ref().ok_or_else(|| bad("expected a shape, found none"))?;
     let mut dims = vec![];
     for (i, d) in shape.dim.iter().enumerate() {
@@ -126,7 +137,7 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
             _ => symbols.named(&unnamed),
         });
     }
-    Ok(TensorType::new(dtype, dims))
+    Ok(Ok(TensorType::new(dtype, dims)))
 }
 
 /// Fixes dimensions of an input type; -1 keeps a dimension symbolic.

@@ -12,6 +12,7 @@ mod name;
 mod order;
 mod state;
 mod unify;
+mod unread;
 mod unused_inputs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -46,13 +47,20 @@ pub fn import(model: &Model, options: &Options) -> Result<Graph<Op>, CompileErro
             Ok(graph) => return Ok(graph),
             Err(failure) => *failure,
         };
-        let unequal = match &error {
-            CompileError::Node { source, .. } => source.unequal(),
-            _ => &[],
-        };
+        let CompileError::Node { node, op, source } = error else { return Err(error) };
+        let unequal = source.unequal();
         match unequal.iter().find_map(|(a, b)| unify::merge(a, b, &types)) {
             Some(merges) if symbols.merge(&merges) => {}
-            _ => return Err(error),
+            // Symbols that the inputs may still make equal: the model is not proven invalid.
+            _ if !unequal.is_empty() && unequal.iter().all(|(a, b)| (a - b).as_known().is_none()) => {
+                return Err(CompileError::Unsupported(vec![Unsupported {
+                    op: op.to_string(),
+                    reason: source.to_string(),
+                    symbolic: true,
+                    nodes: vec![node.to_string()],
+                }]));
+            }
+            _ => return Err(CompileError::Node { node, op, source }),
         }
     }
 }
@@ -74,6 +82,7 @@ fn attempt(
         readers: readers().into_iter().map(|r| ((r.domain, r.op), r)).collect(),
         named: HashSet::new(),
         read: nodes.len(),
+        unread: unread::tensors(model, options, nodes),
     };
     let mut read = |import: &mut Import| {
         import.initializers()?;

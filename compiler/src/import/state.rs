@@ -35,6 +35,8 @@ pub struct Import<'a> {
     pub named: HashSet<Value>,
     /// Number of nodes read; nodes of an unrolled loop count once per iteration.
     pub read: usize,
+    /// Tensors that nodes of the main graph compute and nothing uses.
+    pub unread: HashSet<String>,
 }
 
 /// The reason why a node is refused.
@@ -109,12 +111,13 @@ impl Import<'_> {
         let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
         let mut origin = Origin::onnx(node_name(node), node.op_type());
         origin.scope = module_path(node).or(origin.scope);
+        let outputs = node.output.iter().rposition(|o| self.is_read(o)).map_or(0, |i| i + 1);
         Reading {
             graph: &mut self.graph,
             op: node.op_type(),
             opset: opsets.get(domain).copied().unwrap_or_default(),
             inputs,
-            outputs: node.output.iter().rposition(|o| !o.is_empty()).map_or(0, |i| i + 1),
+            outputs,
             attributes,
             asked: RefCell::default(),
             asked_inputs: Cell::default(),
@@ -123,10 +126,21 @@ impl Import<'_> {
         }
     }
 
+    /// Returns whether an output of a node has a name and is used.
+    fn is_read(&self, output: &str) -> bool {
+        !output.is_empty() && !self.unread.contains(output)
+    }
+
     /// Records a node that is not supported; its outputs fail.
     pub fn refuse(&mut self, node: &NodeProto, title: &str, refusal: Refusal, name: String) {
         self.unsupported.entry((title.into(), refusal)).or_default().push(name);
         self.failed.extend(node.output.iter().cloned());
+    }
+
+    /// Records a model input that is not supported; what depends on it fails.
+    pub fn refuse_input(&mut self, name: &str, reason: String) {
+        self.unsupported.entry(("model input".into(), Refusal::from(reason))).or_default().push(name.into());
+        self.failed.insert(name.into());
     }
 
     /// Brings the outputs of a node into scope. Outputs in `stop_at` become inputs of the graph instead.

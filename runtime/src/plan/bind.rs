@@ -31,7 +31,7 @@ pub(crate) fn bind(info: &Info, inputs: &Views<'_>) -> Result<Bindings, RuntimeE
             expected: input.ty.to_string(),
             actual: tensor.ty().to_string(),
         };
-        if tensor.dtype() != input.ty.dtype || tensor.dims().len() != input.ty.rank() || tensor.elems() == 0 {
+        if tensor.dtype() != input.ty.dtype || tensor.dims().len() != input.ty.rank() {
             return Err(wrong());
         }
         for (axis, (dim, size)) in input.ty.shape.0.iter().zip(tensor.dims()).enumerate() {
