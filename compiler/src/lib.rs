@@ -31,7 +31,7 @@ pub use dlbc_ops::program::Mode;
 pub use error::{CompileError, ErrorKind, UnknownWord, Unsupported};
 pub use import::import;
 pub use inspect::{Inspection, NodeRow, inspect};
-pub use lower::lower;
+pub use lower::{lower, lower_forward};
 pub use options::Options;
 pub use relevance::{RelevanceGraph, derive_relevance};
 pub use remedy::Remedy;
@@ -104,6 +104,28 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 
     program.info.rules = composite.name;
     program.info.rules_hash = composite.hash;
+    describe(model, &mut program)?;
+    // Built-in composites name operators that most models lack: only the user's own file is checked.
+    let warnings = if options.rules_file.is_some() { relevance.unmatched.clone() } else { vec![] };
+    Ok(Compiled { model: graph, relevance, program, phases, warnings, dump })
+}
+
+/// Compiles a model into a program that computes its outputs and explains nothing. The options that concern relevance have no
+/// effect on the outputs.
+///
+/// # Errors
+/// For an invalid or unsupported model, and for an option that names nothing in the model.
+pub fn compile_forward(model: &Model, options: &Options) -> Result<Program, CompileError> {
+    let composite = options.composite()?;
+    let mut graph = import(model, options)?;
+    canonical::canonicalise(&mut graph, &canonical::Context { options, composite: &composite }, |_, _| {})?;
+    let mut program = lower_forward(&graph)?;
+    describe(model, &mut program)?;
+    Ok(program)
+}
+
+/// Records in the description of a program what is known of the model file.
+fn describe(model: &Model, program: &mut Program) -> Result<(), CompileError> {
     if let Some(name) = model.path.as_ref().and_then(|p| p.file_name()) {
         program.info.model = name.to_string_lossy().into_owned();
     }
@@ -113,7 +135,5 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let digests = model.digests()?.into_iter();
     program.info.hashes =
         digests.map(|d| (d.location.clone().unwrap_or_else(|| model_file.clone()), d.hex())).collect();
-    // Built-in composites name operators that most models lack: only the user's own file is checked.
-    let warnings = if options.rules_file.is_some() { relevance.unmatched.clone() } else { vec![] };
-    Ok(Compiled { model: graph, relevance, program, phases, warnings, dump })
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod expert_outputs;
+mod forward;
 mod ledger;
 mod rules;
 mod scan_relevance;
@@ -16,6 +17,7 @@ use dlbc_ops::prim::{self, Builder, Prim};
 use dlbc_ops::program::{Info, InputInfo, LedgerRowInfo, Mode, Output, Program, Repeat, SEED};
 use dlbc_ops::tensor::{Dim, TensorType};
 
+pub use forward::lower_forward;
 use ledger::LedgerRow;
 use rules::{Carries, LoweredRule, Seed, Sink, lower_rules, times_derivative};
 use track_flow::{TrackFlow, node_error};
