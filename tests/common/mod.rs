@@ -157,15 +157,29 @@ pub fn npz(path: &Path) -> Tensors {
         } else if let Ok(a) = file.by_name::<OwnedRepr<i64>, IxDyn>(&name) {
             let a: ArrayD<i64> = a;
             Tensor::from_i64(a.shape(), &a.iter().copied().collect::<Vec<_>>())
-        } else if let Ok(a) = file.by_name::<OwnedRepr<i32>, IxDyn>(&name) {
-            let a: ArrayD<i32> = a;
-            Array::I(a.mapv(i64::from)).to_tensor(DType::I32)
+        } else if let Some(tensor) = integers(&mut file, &name) {
+            tensor
         } else {
             continue;
         };
         tensors.insert(key, tensor);
     }
     tensors
+}
+
+/// Reads an array of narrow integers, of booleans or of float16, which the functions above do not read.
+fn integers(file: &mut NpzReader<File>, name: &str) -> Option<Tensor> {
+    macro_rules! read {
+        ($($element:ty => $dtype:ident),+) => {
+            $(if let Ok(a) = file.by_name::<OwnedRepr<$element>, IxDyn>(name) {
+                let a: ArrayD<$element> = a;
+                return Some(Array::I(a.mapv(|v| v as i64)).to_tensor(DType::$dtype));
+            })+
+        };
+    }
+    read!(i32 => I32, i16 => I16, i8 => I8, u64 => U64, u32 => U32, u16 => U16, u8 => U8);
+    let a: ArrayD<bool> = file.by_name::<OwnedRepr<bool>, IxDyn>(name).ok()?;
+    Some(Array::B(a).to_tensor(DType::Bool))
 }
 
 /// Compiles a model under a built-in composite.

@@ -2,14 +2,10 @@
 //!
 //! `scripts/fixtures/make_op_cases.py` writes the cases; a few of them are kept in `fixtures/operators` and need no Python.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::*;
+use super::common::*;
 use dlbc_compiler::{Options, compile};
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::program::Program;
@@ -114,7 +110,7 @@ fn run(program: Program, backend: Box<dyn Backend>, inputs: &Tensors) -> Result<
     session.explain(inputs, &request).map_err(|e| e.to_string())
 }
 
-fn close(actual: &Tensor, expected: &Tensor, bound: f64) -> Result<(), String> {
+pub fn close(actual: &Tensor, expected: &Tensor, bound: f64) -> Result<(), String> {
     if actual.dims() != expected.dims() {
         return Err(format!("shape {:?}, expected {:?}", actual.dims(), expected.dims()));
     }
@@ -127,7 +123,7 @@ fn close(actual: &Tensor, expected: &Tensor, bound: f64) -> Result<(), String> {
     }
 }
 
-fn ledger_closes(e: &Explanation) -> Result<(), String> {
+pub fn ledger_closes(e: &Explanation) -> Result<(), String> {
     // Units start with their signs, so that the start may sum to nearly 0, or be 0 where every unit is.
     let size = e.seed.to_f64().iter().map(|v| v.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
     let open =
