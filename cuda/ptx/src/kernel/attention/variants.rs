@@ -103,7 +103,7 @@ pub fn variants() -> Vec<(String, Tiled)> {
                 spans: 1,
                 skips: false,
             };
-            if matches!(name, "forward" | "magnitudes") {
+            if name == "forward" && *unit != Unit::Fma {
                 variants.push((format!("{name}_wide{suffix}"), Tiled { spans: 2, ..kernel.clone() }));
             }
             variants.push((format!("{name}{suffix}"), kernel));
