@@ -8,7 +8,7 @@ that plans of whole models emit.
     scripts/cuda/ptxas_gate.py --only gemm
     scripts/cuda/ptxas_gate.py --kernels DIR --plans DIR    takes kernels that were written before
 
-Fails on a kernel that does not assemble, spills, or outgrows its registers. The kernels are written with `cargo test`.
+Fails on a kernel that does not assemble, spills (more than 64 bytes, in a plan), or outgrows its registers. The kernels are written with `cargo test`.
 """
 import argparse
 import json
@@ -23,6 +23,8 @@ from kernel_files import MANIFEST, write, write_plans  # noqa: E402
 
 # Registers that a kernel may grow by before somebody has to look.
 SLACK = 4
+# Bytes of spills that the program admits, too: an assembler that keeps three blocks on a multiprocessor spills a few.
+SPILLED = 64
 # Chips of plans' kernels on every change, by place of the assembler: the oldest one, and the one of the measurements.
 USUAL = [["sm_80"], ["sm_90a"]]
 
@@ -38,12 +40,12 @@ def texts(folder: Path, only: str) -> dict:
     return result
 
 
-def faults_of(results: dict) -> list:
+def faults_of(results: dict, allowed: int = 0) -> list:
     faults = []
     for (name, version, target), said in sorted(results.items()):
         if "error" in said:
             faults.append(f"{name} for {target} by {version}: {' '.join(said['error'])}")
-        elif said["spills"]:
+        elif said["spills"] > allowed:
             faults.append(f"{name} for {target} by {version}: {said['spills']} bytes of spills")
     return faults
 
@@ -88,7 +90,10 @@ def plans(folder: Path, args: argparse.Namespace) -> list:
     most = max((s.get("registers", 0) for s in results.values()), default=0)
     print(f"{len(kernels)} kernels of plans, {len(pairs)} assemblers and chips, {len(results)} assemblies, "
           f"up to {most} registers")
-    return faults_of(results)
+    for (name, version, target), said in sorted(results.items()):
+        if said.get("spills"):
+            print(f"note: {name} for {target} by {version}: {said['spills']} bytes of spills")
+    return faults_of(results, SPILLED)
 
 
 def main() -> int:
@@ -101,14 +106,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if not (args.kernels or args.plans):
-            args.kernels, args.plans = Path(folder) / "library", Path(folder) / "plans"
+        if args.kernels is None:
+            args.kernels = Path(folder) / "library"
             write(args.kernels)
-            if args.update:
-                args.plans = None
-            else:
-                write_plans(args.plans)
-        faults = library(args.kernels, args) if args.kernels else []
+        if args.plans is None and not args.update:
+            args.plans = Path(folder) / "plans"
+            write_plans(args.plans)
+        faults = library(args.kernels, args)
         faults += plans(args.plans, args) if args.plans else []
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
