@@ -196,7 +196,7 @@ pub fn convs() -> Vec<Conv> {
             add(Some(Tile::tensor(Math::Bf16)), true, biased());
         }
         if direction == Direction::Adjoint {
-            add(Some(Tile::large_tensor(Math::Tf32)), false, full_share());
+            add(Some(Tile::tensor(Math::Tf32)), false, full_share());
         }
     }
     let tensor = |direction, transforms, second, epilogue| {

@@ -104,7 +104,7 @@ impl Reader {
             let first = self.registers[file];
             self.classes.insert(class.into(), RegisterClass { first, count, is_64_bit });
             self.registers[file] += count;
-        } else if ![".version", ".target", ".address_size", ".minnctapersm"]
+        } else if ![".version", ".target", ".address_size", ".minnctapersm", ".pragma"]
             .iter()
             .any(|d| line.starts_with(d))
         {

@@ -3,7 +3,7 @@
 use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform};
 use dlbc_ptx::kernel::conv::{self, ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::Epilogue;
-use dlbc_ptx::kernel::gemm::{Storage, Tile};
+use dlbc_ptx::kernel::gemm::{Math, Storage, Tile, Unit};
 
 use super::super::product::{Product, Work, slice, tile};
 use super::super::windows::three_axes;
@@ -184,7 +184,11 @@ impl Planner {
         let tile = match m {
             0..8 if groups > 1 => None,
             0..=16 => Some(Tile::FLAT),
-            _ => Some(tile(self.precision, shape, groups)),
+            _ => match tile(self.precision, shape, groups) {
+                // Addresses of windows and two instructions' operands at a time exceed the registers of the large tile.
+                Tile { unit: Unit::Mma(_, Math::Tf32), .. } => Some(Tile::tensor(Math::Tf32)),
+                tile => Some(tile),
+            },
         };
         // Buffers start at multiples of 16 bytes.
         let vectorised =

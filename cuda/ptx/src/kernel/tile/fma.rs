@@ -30,15 +30,20 @@ pub(super) fn begin(k: &mut Emitter, tile: Tile, side: u32, slots: [Slot; 2]) ->
     Position { rows, columns, reads: [a, b] }
 }
 
-/// Adds the products of one stage, whose first elements are at `reads`.
+/// Adds the products of the stage at this offset from the first one.
 pub(super) fn step(
     k: &mut Emitter,
     tile: Tile,
     side: u32,
-    reads: [Reg; 2],
+    position: &Position,
     slots: [Slot; 2],
+    stage: Option<Reg>,
     products: &[Product<'_>],
 ) {
+    let reads = match stage {
+        None => position.reads,
+        stage => [0, 1].map(|side| position.read(k, slots, side, stage)),
+    };
     for d in 0..tile.depth {
         let left = fragment(k, reads[0], slots[0], d, (tile.rows, side));
         let right = fragment(k, reads[1], slots[1], d, (tile.columns, side));

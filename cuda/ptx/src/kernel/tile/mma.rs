@@ -2,6 +2,9 @@
 //!
 //! Fragments of `mma` have the layout of the PTX ISA. Let `g = lane / 4` and `t = lane % 4`. A lane holds, of its row or column
 //! `g`, depths `t` and `t + 4` of 8 (tf32), or the pairs of depths from `2t` and `2t + 8` on of 16 (bfloat16).
+//!
+//! Tensor cores truncate what they add, which would bias deep sums of one sign. So they sum only one step of the depth, from zero;
+//! an addition that rounds to nearest adds it to the sums.
 
 use dlbc_ops::prim::Transform;
 
@@ -9,7 +12,7 @@ use super::shape::{Math, Tile};
 use super::slot::{Pitch, Position, Slot};
 use super::source::{Source, transform};
 use super::sums::Product;
-use crate::emit::{Emitter, Reg};
+use crate::emit::{Emitter, Reg, imm};
 use crate::kernel::storage::Storage;
 use crate::op;
 
@@ -34,13 +37,15 @@ pub(super) fn pitch(
     }
 }
 
-/// Computes the lane's position, row and column `g` of its warp at its first depth.
+/// Computes the lane's position, row and column `g` of its warp at its first depth, in the tile that begins at row and column
+/// `start`.
 pub(super) fn begin(
     k: &mut Emitter,
     tile: Tile,
     [warp_rows, warp_columns]: [u32; 2],
     math: Math,
     slots: [Slot; 2],
+    start: (Reg, Reg),
 ) -> Position {
     let (tid, smem) = (k.mov_u32("%tid.x"), k.mov_u32("smem"));
     let across = tile.columns / warp_columns;
@@ -68,6 +73,9 @@ pub(super) fn begin(
     op!(k, "add.u32 {rows}, {rows}, {group}");
     // A lane holds columns 2t and 2t + 1 of the result.
     op!(k, "mad.lo.u32 {columns}, {depth}, 2, {columns}");
+    // Global indices, as the start of the tile would take registers until the end.
+    op!(k, "add.u32 {rows}, {rows}, {}", start.0);
+    op!(k, "add.u32 {columns}, {columns}, {}", start.1);
     Position { rows, columns, reads }
 }
 
@@ -157,11 +165,10 @@ fn fragment(
     }
 }
 
-/// Loads a fragment register whose elements are 1, or two for split operands.
+/// Loads a fragment register whose elements are 1.
 fn ones(k: &mut Emitter, math: Math) -> Vec<Reg> {
     match math {
-        Math::Split => vec![k.mov_u32("0x3f800000"), k.mov_u32("0")],
-        Math::Tf32 => vec![k.mov_u32("0x3f800000")],
+        Math::Split | Math::Tf32 => vec![k.mov_u32("0x3f800000")],
         Math::Bf16 => vec![k.mov_u32("0x3f803f80")],
     }
 }
@@ -173,61 +180,103 @@ fn part_pairs(left: usize, right: usize) -> Vec<[usize; 2]> {
     small.into_iter().flatten().chain([[0, 0]]).collect()
 }
 
-/// Adds the products of the stage whose first elements are at `reads`.
+/// Adds the products of the stage at this offset from the first one.
 pub(super) fn step(
     k: &mut Emitter,
     tile: Tile,
     ([warp_rows, warp_columns], math): ([u32; 2], Math),
-    reads: [Reg; 2],
+    position: &Position,
     slots: [Slot; 2],
+    stage: Option<Reg>,
     products: &[Product<'_>],
 ) {
     let (deep, half, instruction) = match math {
         Math::Split | Math::Tf32 => (8, 4, "m16n8k8.row.col.f32.tf32.tf32.f32"),
         Math::Bf16 => (16, 8, "m16n8k16.row.col.f32.bf16.bf16.f32"),
     };
-    for d in (0..tile.depth).step_by(deep as usize) {
-        let words = |k: &mut Emitter, side: usize, lanes: &[(u32, u32)]| -> Vec<Elements> {
-            let mut word = |(lane, depth): &(u32, u32)| match slots[side].transform {
-                Transform::One => Elements::Floats(vec![]),
-                _ => load(k, math, reads[side], slots[side], *lane, d + depth),
-            };
-            lanes.iter().map(&mut word).collect()
+    let zero = k.f();
+    op!(k, "mov.f32 {zero}, {}", imm(0.0));
+    let reads = [0, 1].map(|side| position.read(k, slots, side, stage));
+    // Depths of the instructions whose products are summed from zero.
+    let depths: Vec<u32> = (0..math.step() as u32).step_by(deep as usize).collect();
+    let deep = math.step() as u32;
+    // The steps are a loop of the kernel: unrolled, the assembler would begin products of the next step before it has added those
+    // of this one, and run out of registers.
+    let steps = tile.depth / deep;
+    let (moving, top) = (usize::from(slots[0].transform == Transform::One), k.label("PRODUCTS"));
+    if steps > 1 {
+        k.place(&top);
+        op!(k, ".pragma \"nounroll\"");
+    }
+    let words = |k: &mut Emitter, side: usize, lanes: &[(u32, u32)]| -> Vec<Elements> {
+        let mut word = |(lane, depth): &(u32, u32)| match slots[side].transform {
+            Transform::One => Elements::Floats(vec![]),
+            _ => load(k, math, reads[side], slots[side], *lane, *depth),
         };
-        let fragments = |k: &mut Emitter, side: usize, transform: Transform, words: &[Elements]| {
-            let mut registers = |word: &Elements| match transform {
-                Transform::One => ones(k, math),
-                transform => fragment(k, math, (transform, slots[side].storage), word),
-            };
-            words.iter().map(&mut registers).collect::<Vec<Vec<Reg>>>()
+        lanes.iter().map(&mut word).collect()
+    };
+    let fragments = |k: &mut Emitter, side: usize, transform: Transform, words: &[Elements]| {
+        let mut registers = |word: &Elements| match transform {
+            Transform::One => ones(k, math),
+            transform => fragment(k, math, (transform, slots[side].storage), word),
         };
-        let loaded: Vec<_> =
-            (0..warp_columns / 8).map(|j| words(k, 1, &[(8 * j, 0), (8 * j, half)])).collect();
-        let right: Vec<Vec<_>> = products
-            .iter()
-            .map(|p| loaded.iter().map(|words| fragments(k, 1, p.transforms[1], words)).collect())
-            .collect();
-        for (i, row) in (0..warp_rows).step_by(16).enumerate() {
-            let loaded = words(k, 0, &[(row, 0), (row + 8, 0), (row, half), (row + 8, half)]);
-            for (product, right) in products.iter().zip(&right) {
-                let left = fragments(k, 0, product.transforms[0], &loaded);
-                for [part_a, part_b] in part_pairs(left[0].len(), right[0][0].len()) {
-                    let a: Vec<String> = left.iter().map(|h| h[part_a].to_string()).collect();
-                    for (j, right) in right.iter().enumerate() {
-                        let sums = product.sums;
-                        let [c0, c1] = [sums[2 * i][2 * j], sums[2 * i][2 * j + 1]];
-                        let [c2, c3] = [sums[2 * i + 1][2 * j], sums[2 * i + 1][2 * j + 1]];
+        words.iter().map(&mut registers).collect::<Vec<Vec<Reg>>>()
+    };
+    // Fragments of an operand by product and instruction. `lanes` and depths count from the first element.
+    let operand = |k: &mut Emitter, side: usize, lanes: &[(u32, u32)]| -> Vec<Vec<Vec<Vec<Reg>>>> {
+        let shifted = |d: u32| -> Vec<_> { lanes.iter().map(|(lane, depth)| (*lane, d + depth)).collect() };
+        let loaded: Vec<_> = depths.iter().map(|d| words(k, side, &shifted(*d))).collect();
+        let mut parts = |p: &Product<'_>| {
+            loaded.iter().map(|words| fragments(k, side, p.transforms[side], words)).collect()
+        };
+        products.iter().map(&mut parts).collect()
+    };
+    let right: Vec<_> = (0..warp_columns / 8).map(|j| operand(k, 1, &[(8 * j, 0), (8 * j, half)])).collect();
+    for (i, row) in (0..warp_rows).step_by(16).enumerate() {
+        let left = operand(k, 0, &[(row, 0), (row + 8, 0), (row, half), (row + 8, half)]);
+        for (j, right) in right.iter().enumerate() {
+            for (first, product) in products.iter().enumerate() {
+                // Products that are added to the same sums are added to one another first.
+                let same = |p: &usize| std::ptr::eq(products[*p].sums, product.sums);
+                let together: Vec<usize> = (0..products.len()).filter(same).collect();
+                if together[0] != first {
+                    continue;
+                }
+                let partial = [k.f(), k.f(), k.f(), k.f()];
+                let mut c = [zero; 4];
+                for (left, right) in together.iter().flat_map(|p| left[*p].iter().zip(&right[*p])) {
+                    for [part_a, part_b] in part_pairs(left[0].len(), right[0].len()) {
+                        let a: Vec<String> = left.iter().map(|h| h[part_a].to_string()).collect();
                         let b: Vec<String> = right.iter().map(|h| h[part_b].to_string()).collect();
+                        let list = |registers: &[Reg; 4]| registers.map(|r| r.to_string()).join(", ");
                         op!(
                             k,
-                            "mma.sync.aligned.{instruction} {{{c0}, {c1}, {c2}, {c3}}}, {{{}}}, {{{}}}, {{{c0}, {c1}, {c2}, {c3}}}",
+                            "mma.sync.aligned.{instruction} {{{}}}, {{{}}}, {{{}}}, {{{}}}",
+                            list(&partial),
                             a.join(", "),
-                            b.join(", ")
+                            b.join(", "),
+                            list(&c)
                         );
+                        c = partial;
                     }
+                }
+                let sums = &product.sums[2 * i..][..2];
+                let targets = [sums[0][2 * j], sums[0][2 * j + 1], sums[1][2 * j], sums[1][2 * j + 1]];
+                for (sum, v) in targets.into_iter().zip(partial) {
+                    op!(k, "add.rn.f32 {sum}, {sum}, {v}");
                 }
             }
         }
+    }
+    if steps > 1 {
+        for (read, slot) in reads.iter().zip(slots).filter(|(_, s)| s.transform != Transform::One) {
+            op!(k, "add.u32 {read}, {read}, {}", deep * slot.stride(0));
+        }
+        // The end is computed anew, since a register that holds it or counts would be one too many.
+        let (more, end) = (k.p(), position.read(k, slots, moving, stage));
+        op!(k, "add.u32 {end}, {end}, {}", tile.depth * slots[moving].stride(0));
+        op!(k, "setp.lt.u32 {more}, {}, {end}", reads[moving]);
+        op!(k, "@{more} bra {top}");
     }
 }
 
@@ -236,21 +285,16 @@ pub(super) fn indices(
     k: &mut Emitter,
     [warp_rows, warp_columns]: [u32; 2],
     position: &Position,
-    row: Reg,
-    column: Reg,
 ) -> [Vec<Reg>; 2] {
-    let mut list = |start: Reg, lane_start: Reg, offsets: Vec<u32>| -> Vec<Reg> {
+    let mut list = |first: Reg, offsets: Vec<u32>| -> Vec<Reg> {
         let mut shifted = |offset: u32| {
             let r = k.r();
-            op!(k, "add.u32 {r}, {start}, {lane_start}");
-            if offset > 0 {
-                op!(k, "add.u32 {r}, {r}, {offset}");
-            }
+            op!(k, "add.u32 {r}, {first}, {offset}");
             r
         };
         offsets.into_iter().map(&mut shifted).collect()
     };
-    let rows = list(row, position.rows, (0..warp_rows / 8).map(|i| 8 * i).collect());
-    let columns = list(column, position.columns, (0..warp_columns / 4).map(|i| i / 2 * 8 + i % 2).collect());
+    let rows = list(position.rows, (0..warp_rows / 8).map(|i| 8 * i).collect());
+    let columns = list(position.columns, (0..warp_columns / 4).map(|i| i / 2 * 8 + i % 2).collect());
     [rows, columns]
 }

@@ -34,8 +34,17 @@ pub(super) fn multiply(
     depths: Depths,
 ) -> Sums {
     if let Unit::Mma(..) = tile.unit {
-        // 128 registers per thread hold the sums and fragments of the large tile; two sets of sums need more.
-        let threads = if second.is_some_and(|s| s.separate) { 256 } else { 512 };
+        // 128 registers per thread hold the sums and fragments of the large tile; a second product needs more, and so do its sums.
+        let threads = match second {
+            None => 512,
+            Some(second) => {
+                if second.separate {
+                    256
+                } else {
+                    384
+                }
+            }
+        };
         k.set_resident_blocks(threads / tile.threads());
     }
     match tile.transfer {

@@ -68,7 +68,7 @@ pub(super) fn multiply(
             operands.push(Operand { source, share, untransformed });
         }
     }
-    let position = tile.unit.begin(k, tile, slots);
+    let position = tile.unit.begin(k, tile, slots, (row, column));
     let sums = Accumulators::zeros(k, tile.unit.dims(), second);
 
     // Each iteration stores the loaded stage, loads the next one and multiplies meanwhile.

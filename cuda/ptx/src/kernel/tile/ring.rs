@@ -112,41 +112,46 @@ pub(super) fn multiply(
             operands.push(Operand::new(k, tile, source, place, slot));
         }
     }
-    let position = tile.unit.begin(k, tile, slots);
+    let position = tile.unit.begin(k, tile, slots, (row, column));
     let sums = Accumulators::zeros(k, tile.unit.dims(), second);
 
     let at = k.mov_u32(&depths.from.to_string());
-    let (fill_stage, read_stage) = (k.mov_u32("0"), k.mov_u32("0"));
-    let issue = |k: &mut Emitter| {
+    let read_stage = k.mov_u32("0");
+    let issue = |k: &mut Emitter, stage: Reg| {
         for operand in &operands {
-            operand.copy(k, at, depths.to, fill_stage);
+            operand.copy(k, at, depths.to, stage);
         }
         op!(k, "cp.async.commit_group");
         op!(k, "add.u32 {at}, {at}, {}", tile.depth);
     };
-    for _ in 0..STAGES - 1 {
-        issue(k);
-        op!(k, "add.u32 {fill_stage}, {fill_stage}, {stage_bytes}");
+    for stage in 0..STAGES - 1 {
+        let stage = k.mov_u32(&(stage * stage_bytes).to_string());
+        issue(k, stage);
     }
     // The copies are `STAGES - 1` stages ahead.
     let end = k.r();
     op!(k, "add.u32 {end}, {}, {}", depths.to, (STAGES - 1) * tile.depth);
-    let advance = |k: &mut Emitter, stage: Reg| {
-        let wrap = k.p();
-        op!(k, "add.u32 {stage}, {stage}, {stage_bytes}");
-        op!(k, "setp.ge.u32 {wrap}, {stage}, {}", STAGES * stage_bytes);
-        op!(k, "selp.u32 {stage}, 0, {stage}, {wrap}");
+    // Returns the stage `stages` further on in the ring.
+    let advance = |k: &mut Emitter, from: Reg, stages: u32| {
+        let (stage, wrapped, wraps) = (k.r(), k.r(), k.p());
+        op!(k, "add.u32 {stage}, {from}, {}", stages * stage_bytes);
+        op!(k, "sub.u32 {wrapped}, {stage}, {}", STAGES * stage_bytes);
+        op!(k, "setp.ge.u32 {wraps}, {stage}, {}", STAGES * stage_bytes);
+        op!(k, "selp.u32 {stage}, {wrapped}, {stage}, {wraps}");
+        stage
     };
     let top = k.label("STEP");
     k.place(&top);
     op!(k, "cp.async.wait_group {}", STAGES - 2);
     // All threads see the stage that has arrived, and have finished reading the one that is refilled.
     op!(k, "bar.sync 0");
-    issue(k);
-    advance(k, fill_stage);
+    // Registers are scarce: the stage to fill is computed where it is needed.
+    let fill_stage = advance(k, read_stage, STAGES - 1);
+    issue(k, fill_stage);
     let products = sums.products(slots.map(|s| s.transform));
     tile.unit.step(k, tile, &position, slots, Some(read_stage), &products);
-    advance(k, read_stage);
+    let next = advance(k, read_stage, 1);
+    op!(k, "mov.u32 {read_stage}, {next}");
     let more = k.p();
     op!(k, "setp.lt.u32 {more}, {at}, {end}");
     op!(k, "@{more} bra {top}");

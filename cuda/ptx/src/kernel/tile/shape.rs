@@ -63,22 +63,25 @@ impl Math {
     /// Returns the depth of a step, whose sum tensor cores compute from zero.
     pub const fn step(self) -> usize {
         match self {
-            Math::Split | Math::Tf32 => 8,
-            Math::Bf16 => 16,
+            Math::Split => 8,
+            Math::Tf32 | Math::Bf16 => 16,
         }
     }
 
     /// Returns the bound on an element's error, relative to the sum of its magnitudes: that of rounded operands, of a step on
     /// tensor cores, and of one addition for each step.
     ///
-    /// Tensor cores add half a step at a time. They align the products and the sum so far to the largest of them and truncate
-    /// each, and then their sum, to 24 bits: for n products at most n + 2 units of 2⁻²³.
+    /// Tensor cores add blocks of four products (tf32) or eight (bfloat16). They align the products and the sum so far to the
+    /// largest of them and truncate each, and then their sum, to 24 bits: for n products at most n + 2 units of 2⁻²³.
     pub const fn error(self, depth: usize) -> f64 {
-        let step = self.step();
-        let unit = 2 * (step / 2 + 2) * 2;
+        let block = match self {
+            Math::Split | Math::Tf32 => 4,
+            Math::Bf16 => 8,
+        };
+        let step = 2 * (self.step() / block) * (block + 2);
         // The small products of split operands add less than one.
-        let additions = unit + 1 + depth.div_ceil(step);
-        self.rounding() + additions as f64 / (1 << 24) as f64
+        let units = step + 1 + depth.div_ceil(self.step());
+        self.rounding() + units as f64 / (1 << 24) as f64
     }
 }
 

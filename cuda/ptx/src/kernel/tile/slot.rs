@@ -2,8 +2,9 @@
 
 use dlbc_ops::prim::Transform;
 
-use crate::emit::Reg;
+use crate::emit::{Emitter, Reg};
 use crate::kernel::storage::Storage;
+use crate::op;
 
 /// Strides of a tile in shared memory along depth and lanes, in elements.
 pub(super) type Pitch = [u32; 2];
@@ -33,10 +34,24 @@ impl Slot {
 
 /// Position of a thread in the tile, and the shared addresses that it reads.
 pub(super) struct Position {
-    /// First row.
+    /// First row: of scalar threads in units of rows of a group, in the tile; of warps among all rows.
     pub(super) rows: Reg,
-    /// First column.
+    /// First column, likewise.
     pub(super) columns: Reg,
     /// Byte addresses of its first elements of both operands at depth 0, relative to their slots.
     pub(super) reads: [Reg; 2],
+}
+
+impl Position {
+    /// Computes the address of the thread's first element of operand `side` in the stage at this offset from the first one.
+    pub(super) fn read(&self, k: &mut Emitter, slots: [Slot; 2], side: usize, stage: Option<Reg>) -> Reg {
+        let read = k.r();
+        match stage {
+            // Nothing is read of an operand that takes no memory.
+            _ if slots[side].transform == Transform::One => {}
+            Some(stage) => op!(k, "add.u32 {read}, {}, {stage}", self.reads[side]),
+            None => op!(k, "mov.u32 {read}, {}", self.reads[side]),
+        }
+        read
+    }
 }

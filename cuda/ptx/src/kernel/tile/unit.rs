@@ -9,7 +9,6 @@ use super::sums::Product;
 use super::{fma, mma};
 use crate::emit::{Emitter, Reg};
 use crate::kernel::storage::Storage;
-use crate::op;
 
 /// Lays out the operands of a stage. `operands` are the sources, and for each the transform that is left to the unit and the type
 /// in shared memory. Returns the slots and the size of the stage in bytes.
@@ -38,11 +37,11 @@ impl Unit {
         }
     }
 
-    /// Computes the thread's position in the tile.
-    pub(super) fn begin(self, k: &mut Emitter, tile: Tile, slots: [Slot; 2]) -> Position {
+    /// Computes the thread's position in the tile that begins at row and column `start`.
+    pub(super) fn begin(self, k: &mut Emitter, tile: Tile, slots: [Slot; 2], start: (Reg, Reg)) -> Position {
         match self {
             Unit::Fma(side) => fma::begin(k, tile, side, slots),
-            Unit::Mma(warp, math) => mma::begin(k, tile, warp, math, slots),
+            Unit::Mma(warp, math) => mma::begin(k, tile, warp, math, slots, start),
         }
     }
 
@@ -56,19 +55,9 @@ impl Unit {
         stage: Option<Reg>,
         products: &[Product<'_>],
     ) {
-        let reads = match stage {
-            None => position.reads,
-            Some(stage) => [0, 1].map(|i| {
-                let read = k.r();
-                if slots[i].transform != Transform::One {
-                    op!(k, "add.u32 {read}, {}, {stage}", position.reads[i]);
-                }
-                read
-            }),
-        };
         match self {
-            Unit::Fma(side) => fma::step(k, tile, side, reads, slots, products),
-            Unit::Mma(warp, math) => mma::step(k, tile, (warp, math), reads, slots, products),
+            Unit::Fma(side) => fma::step(k, tile, side, position, slots, stage, products),
+            Unit::Mma(warp, math) => mma::step(k, tile, (warp, math), position, slots, stage, products),
         }
     }
 
@@ -85,7 +74,7 @@ impl Unit {
                 let rows = fma::indices(k, row, position.rows, tile.rows, side);
                 [rows, fma::indices(k, column, position.columns, tile.columns, side)]
             }
-            Unit::Mma(warp, _) => mma::indices(k, warp, position, row, column),
+            Unit::Mma(warp, _) => mma::indices(k, warp, position),
         }
     }
 }
