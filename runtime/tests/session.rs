@@ -200,7 +200,9 @@ fn inputs_that_do_not_fit_are_named() {
         let values = vec![0.0; dims.iter().product()];
         Tensors::from([("input".into(), Tensor::from_f32(dims, &values))])
     };
-    for dims in [&[1, 1, 8, 9][..], &[1, 8, 8], &[0, 1, 8, 8]] {
+    let empty = session.explain(&shaped(&[0, 1, 8, 8]), &Request::default()).unwrap();
+    assert_eq!(empty.supporting.relevance["input"].dims(), [0, 1, 8, 8]);
+    for dims in [&[1, 1, 8, 9][..], &[1, 8, 8]] {
         let message = say(&shaped(dims));
         assert!(
             message.starts_with("invalid input `input`: expected f32[batch,1,8,8], found f32["),

@@ -164,11 +164,18 @@ fn page(cases: &[Case], verdicts: &[Verdict]) -> String {
 const HEAD: &str = "\
 # Test cases of the standard
 
-This page shows how many test cases of the ONNX standard dlbc reproduces. The package `onnx` 1.23.2 holds them
+After this page you know how many test cases of the ONNX standard dlbc reproduces. The package `onnx` 1.23.2 holds them
 (`onnx.backend.test`); a test of the project runs them and writes this page. Each case is explained by the composite `dlb` on the
 CPU: its outputs must be the recorded ones, the relevance finite, and the ledger closed. A case whose output depends on no float
 input is run without an explanation. Where a case passes axes, shapes or weights as inputs, constants may take their place, as
 real models have them. No case gives wrong numbers.
+
+A refusal names the operators:
+
+```console
+$ dlbc inspect fixtures/operators/refused_Einsum.onnx
+...
+```
 
 | kind | explained | run | refused | left out |
 | --- | ---: | ---: | ---: | ---: |

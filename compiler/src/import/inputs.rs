@@ -118,7 +118,10 @@ fn input_type(
 ) -> Result<Result<TensorType, String>, CompileError> {
     let name = input.name();
     let bad = |message: &str| CompileError::Input { input: Name::new(name), message: message.into() };
-    let Some(TypeValue::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+    let Some(ty) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Err(bad("expected a type, found none"));
+    };
+    let TypeValue::TensorType(ty) = ty else {
         return Ok(Err("expected a tensor, found a sequence, a map or an optional".into()));
     };
     let dtype = match dlbc_ops::op::element_type(i64::from(ty.elem_type())) {

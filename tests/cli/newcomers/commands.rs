@@ -106,7 +106,7 @@ pub const COMMANDS: &[Expected] = &[
         &["malignant"],
     ),
     says("A6.3", cancer!("--target malignant"), 2, &["--classes"]),
-    says("A7.1", "run $T/strings.onnx", 3, &["strings"]).never(&["element type 8"]),
+    says("A7.1", "run $T/strings.onnx", 4, &["strings"]).never(&["element type 8"]),
     says(
         "A7.2",
         "run $T/people.onnx --csv $T/people.csv --row 1 --rules lrp-epsilon",
