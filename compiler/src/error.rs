@@ -102,7 +102,7 @@ pub enum CompileError {
         /// Name of the domain.
         domain: Name,
     },
-    /// All unsupported operators of the model.
+    /// All unsupported operators and inputs of the model.
     #[error("{}", describe(.0))]
     Unsupported(Vec<Unsupported>),
     /// More nodes than `Options::max_nodes`, after functions and loops are expanded.
@@ -235,22 +235,28 @@ fn names(known: &[String]) -> String {
     }
 }
 
-/// Lists unsupported operators, each with its number of nodes, its reason and its first node.
+/// Stands in [`Unsupported::op`] for a model input whose type is not supported.
+pub(crate) const MODEL_INPUT: &str = "model input";
+
+/// Lists unsupported operators, each with its number of nodes, its reason and its first node, and unsupported inputs.
 fn describe(items: &[Unsupported]) -> String {
-    let nodes: usize = items.iter().map(|i| i.nodes.len()).sum();
+    let (inputs, operators): (Vec<_>, Vec<_>) = items.iter().partition(|i| i.op == MODEL_INPUT);
+    let count = |items: &[&Unsupported]| items.iter().map(|i| i.nodes.len()).sum::<usize>();
     let s = |n: usize| if n == 1 { "" } else { "s" };
-    let list: Vec<String> = items
+    let mut titles = vec![];
+    if !operators.is_empty() {
+        let (kinds, nodes) = (operators.len(), count(&operators));
+        titles.push(format!("{kinds} unsupported operator{} ({nodes} node{})", s(kinds), s(nodes)));
+    }
+    if !inputs.is_empty() {
+        titles.push(format!("{} unsupported input{}", count(&inputs), s(count(&inputs))));
+    }
+    let first = |i: &Unsupported| Name::new(i.nodes.first().map_or("", String::as_str)).to_string();
+    let operators = operators
         .iter()
-        .map(|i| {
-            let first = i.nodes.first().map_or("", String::as_str);
-            format!("{} ×{} ({}), first {}", Name::new(&i.op), i.nodes.len(), i.reason, Name::new(first))
-        })
-        .collect();
-    format!(
-        "{} unsupported operator{} ({nodes} node{}): {}",
-        items.len(),
-        s(items.len()),
-        s(nodes),
-        list.join("; ")
-    )
+        .map(|i| format!("{} ×{} ({}), first {}", Name::new(&i.op), i.nodes.len(), i.reason, first(i)));
+    let names = |i: &Unsupported| i.nodes.iter().map(|n| Name::new(n).to_string()).collect::<Vec<_>>();
+    let inputs = inputs.iter().map(|i| format!("{} ({})", names(i).join(", "), i.reason));
+    let list: Vec<String> = operators.chain(inputs).collect();
+    format!("{}: {}", titles.join(" and "), list.join("; "))
 }

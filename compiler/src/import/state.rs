@@ -14,7 +14,7 @@ use super::convert::convert;
 use super::function::Expanded;
 use super::module_path::module_path;
 use super::name::node_name;
-use crate::error::CompileError;
+use crate::error::{CompileError, MODEL_INPUT};
 use crate::options::Options;
 
 /// State of an import.
@@ -139,7 +139,7 @@ impl Import<'_> {
 
     /// Records a model input that is not supported; what depends on it fails.
     pub fn refuse_input(&mut self, name: &str, reason: String) {
-        self.unsupported.entry(("model input".into(), Refusal::from(reason))).or_default().push(name.into());
+        self.unsupported.entry((MODEL_INPUT.into(), Refusal::from(reason))).or_default().push(name.into());
         self.failed.insert(name.into());
     }
 
