@@ -142,8 +142,7 @@ impl Primitive for Binary {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        let pair = derivative(*self, d).ok_or_else(|| d.unsupported())?;
-        for (i, v) in pair.into_iter().enumerate() {
+        for (i, v) in derivative(*self, d).into_iter().enumerate() {
             if let Some(v) = v {
                 d.set_summed(i, v);
             }
@@ -316,11 +315,11 @@ fn zip<T: Copy, U>(
 }
 
 /// Builds the adjoints of the operands, of the result's shape; the pair is `None` if no derivative is defined.
-fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
+fn derivative(f: Binary, d: &mut Adjoint<'_>) -> [Option<Value>; 2] {
     let (a, c, y, r) = (d.x[0], d.x[1], d.y, d.r);
     let requested = [d.is_requested(0), d.is_requested(1)];
     let b = &mut *d.b;
-    Some(match f {
+    match f {
         Binary::Add => [Some(r), Some(r)],
         Binary::Sub => [Some(r), requested[1].then(|| b.neg(r))],
         Binary::Mul => [requested[0].then(|| b.mul(r, c)), requested[1].then(|| b.mul(r, a))],
@@ -357,8 +356,17 @@ fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
         Binary::Equal | Binary::Less | Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => {
             [None, None]
         }
-        Binary::Mod => return None,
-    })
+        // a - b · ⌊a / b⌋ with a constant quotient.
+        Binary::Mod => {
+            let second = requested[1].then(|| {
+                let quotient = b.binary(Binary::Div, a, c);
+                let whole = b.floor(quotient);
+                let v = b.mul(r, whole);
+                b.neg(v)
+            });
+            [Some(r), second]
+        }
+    }
 }
 
 #[cfg(test)]

@@ -130,6 +130,11 @@ impl Builder {
         self.unary(Unary::Neg, x)
     }
 
+    /// Adds a node that computes `⌊x⌋`.
+    pub fn floor(&mut self, x: Value) -> Value {
+        self.unary(Unary::Floor, x)
+    }
+
     /// Adds a node that computes `ln x`.
     pub fn log(&mut self, x: Value) -> Value {
         self.unary(Unary::Log, x)

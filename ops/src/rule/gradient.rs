@@ -285,6 +285,7 @@ mod tests {
         check(Mul, &[&a, &b], &both);
         check(Div, &[&a, &positive(&b)], &both);
         check(Arithmetic { f: Binary::Pow }, &[&positive(&a), &b], &both);
+        check(Arithmetic { f: Binary::Mod }, &[&a, &positive(&b)], &both);
         check(Extremum { max: true }, &[&a, &random(&[3, 4], 9)], &both);
         check(Extremum { max: false }, &[&a, &random(&[3, 4], 9)], &both);
         check(MatMul, &[&random(&[2, 3, 4], 3), &random(&[4, 5], 4)], &both);

@@ -284,7 +284,7 @@ impl Reduce {
 
     /// Combines the accumulators of a team and returns the float result in every thread of it. `thread` is the thread's number in
     /// the team.
-    pub(super) fn to_every_thread(&self, k: &mut Emitter, thread: Reg, value: Reg) -> Reg {
+    pub(super) fn broadcast(&self, k: &mut Emitter, thread: Reg, value: Reg) -> Reg {
         self.across_lanes(k, value);
         if self.team == Team::Block {
             let (base, smem) = self.share(k, thread, value);

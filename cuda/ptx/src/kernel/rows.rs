@@ -360,7 +360,7 @@ impl Walk<'_> {
         op!(k, "bra {top}");
         k.place(&end);
         for ((i, kind, _), sum) in reductions.into_iter().zip(sums) {
-            self.values[i] = Some(reduce(kind).to_every_thread(k, self.first, sum));
+            self.values[i] = Some(reduce(kind).broadcast(k, self.first, sum));
         }
     }
 

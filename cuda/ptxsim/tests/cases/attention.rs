@@ -101,7 +101,7 @@ fn mask_case(batch: usize, rows: usize, columns: usize) -> Case {
     for (b, row) in (0..batch).flat_map(|b| (0..rows).map(move |row| (b, row))) {
         for column in 0..columns {
             let empty = batch > 1 && b + 1 == batch && row == 3;
-            let out = if random.bits() % 2 == 0 { f32::NEG_INFINITY } else { -3e38 };
+            let out = if random.bits().is_multiple_of(2) { f32::NEG_INFINITY } else { -3e38 };
             values.push(if column > row || empty { out } else { random.float() });
         }
     }

@@ -1,5 +1,7 @@
 //! Expected contents of the buffers that a launch writes, with a bound for each element.
 
+use std::cmp::Ordering;
+
 use dlbc_ops::tensor::Array;
 
 /// Expected contents of a buffer.
@@ -91,7 +93,7 @@ fn near(
     }
     for (i, ((f, e), bound)) in floats.zip(values).zip(bounds).enumerate() {
         let same = f == round(*e) || (f.is_nan() && e.is_nan());
-        if !same && !bound.is_infinite() && !((f - e).abs() <= *bound) {
+        if !same && !bound.is_infinite() && (f - e).abs().partial_cmp(bound).is_none_or(Ordering::is_gt) {
             return Err(format!("element {i} is {f:e}, expected {e:e} within {bound:e}"));
         }
     }

@@ -11,6 +11,9 @@ use super::{Case, Expected, Random, Role};
 /// Relative error of a float64 sum that is rounded to float32, with respect to the sum of magnitudes.
 const ROUNDING: f64 = 1e-7;
 
+/// Contents of a slot over all rows: floats, their bounds, and words.
+type Stored = (Vec<f64>, Vec<f64>, Vec<Option<u32>>);
+
 pub fn rows(kernel: &Rows) -> Vec<Case> {
     [(5, 70), (1, 1), (3, 600)].into_iter().map(|shape| case(kernel, shape)).collect()
 }
@@ -72,15 +75,14 @@ fn case(kernel: &Rows, (rows, dim): (usize, usize)) -> Case {
         };
         let count = if row == 0 { dim } else { row * rows };
         let words = (0..count).map(|_| match operand.kind {
-            Kind::B => u32::from(random.bits() % 3 == 0),
+            Kind::B => u32::from(random.bits().is_multiple_of(3)),
             _ => (random.float() + 0.25).to_bits(),
         });
         buffers.push((Role::Read, words.collect::<Vec<u32>>()));
         strides.push([row as i32, along]);
     }
     let varies: Vec<bool> = kernel.varying();
-    let mut stored: Vec<(Vec<f64>, Vec<f64>, Vec<Option<u32>>)> =
-        vec![Default::default(); kernel.stores.len()];
+    let mut stored: Vec<Stored> = vec![Default::default(); kernel.stores.len()];
     for row in 0..rows {
         let operand = |((operand, (_, words)), strides): ((_, &(Role, Vec<u32>)), &[i32; 2])| {
             let operand: &dlbc_ptx::kernel::rows::RowOperand = operand;
