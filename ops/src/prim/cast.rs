@@ -34,9 +34,9 @@ impl Primitive for Cast {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        let from = d.b.ty(d.x[0]).dtype;
-        if from.is_float() {
-            let v = d.b.cast(d.r, from);
+        // A derivative stays float32: rounded to float16, a small one would be 0.
+        if d.b.ty(d.x[0]).dtype.is_float() {
+            let v = d.b.cast(d.r, DType::F32);
             d.set(0, v);
         }
         Ok(())

@@ -3,7 +3,7 @@
 //!
 //! A team of threads has a row. It walks over the row once for the reductions of the operands, once more for the reductions of
 //! what depends on those, and so on; what several walks need is computed again in each. A walk also stores the results that
-//! it can compute. A reduction has the order of [`Reduce`](super::reduce::Reduce) with the same team, so a row gives the same
+//! it can compute. A reduction has the order of [`super::reduce::Reduce`] with the same team, so a row gives the same
 //! bits as one launch for each of its nodes.
 
 use dlbc_ops::prim::{Binary, Reduction, Unary};
