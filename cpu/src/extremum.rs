@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::loops::advance;
+use crate::loops::{are_last, each_row};
 
 /// Elements compared per task.
 const TERMS: usize = 1 << 14;
@@ -35,8 +35,7 @@ fn reduce(
         }
         lanes.iter().fold(rest, |a, b| choose(a, *b))
     };
-    let trailing = axes.iter().rev().enumerate().all(|(i, a)| *a + 1 + i == dims.len());
-    if trailing {
+    if are_last(axes, dims.len()) {
         let row_len: usize = axes.iter().map(|a| dims[*a]).product();
         let rows = (TERMS / row_len.max(1)).max(1);
         y.par_chunks_mut(rows).enumerate().for_each(|(i, y)| {
@@ -45,25 +44,14 @@ fn reduce(
         });
         return;
     }
-    // A remaining axis has a stride in the result, a reduced one has stride 0.
-    let mut steps = vec![0usize; dims.len()];
-    let mut step = 1;
-    for i in (0..dims.len()).rev().filter(|i| !axes.contains(i)) {
-        steps[i] = step;
-        step *= dims[i];
-    }
     y.fill(start);
-    let (inner, outer) = dims.split_last().map_or((1, dims), |(i, o)| (*i, o));
-    let mut index = vec![0usize; outer.len()];
-    for x in x.chunks_exact(inner.max(1)) {
-        let at: usize = index.iter().zip(&steps).map(|(i, s)| i * s).sum();
-        if steps.last() == Some(&1) {
-            y[at..at + inner].iter_mut().zip(x).for_each(|(y, x)| *y = choose(*y, *x));
+    each_row(x, dims, axes, |at, row, remains| {
+        if remains {
+            y[at..at + row.len()].iter_mut().zip(row).for_each(|(y, x)| *y = choose(*y, *x));
         } else {
-            y[at] = choose(y[at], of_row(x));
+            y[at] = choose(y[at], of_row(row));
         }
-        advance(&mut index, outer);
-    }
+    });
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ fn softmax_in_place(p: &mut [f32]) {
     p.iter_mut().for_each(|s| *s /= sum);
 }
 
-pub fn advance(index: &mut [usize], dims: &[usize]) {
+fn advance(index: &mut [usize], dims: &[usize]) {
     for i in (0..dims.len()).rev() {
         index[i] += 1;
         if index[i] < dims[i] {
@@ -229,8 +229,7 @@ const TERMS: usize = 1 << 14;
 
 /// Sums over `axes` in float64. The ledger is computed by these sums, and float32 would lose five digits of a million terms.
 pub fn sum(x: &[f32], dims: &[usize], axes: &[usize], y: &mut [f32]) {
-    let trailing = axes.iter().rev().enumerate().all(|(i, a)| *a + 1 + i == dims.len());
-    if trailing {
+    if are_last(axes, dims.len()) {
         let row_len: usize = axes.iter().map(|a| dims[*a]).product();
         if y.len() == 1 {
             let mut parts = vec![0.0f64; row_len.div_ceil(TERMS)];
@@ -246,26 +245,39 @@ pub fn sum(x: &[f32], dims: &[usize], axes: &[usize], y: &mut [f32]) {
         });
         return;
     }
-    // Run through the operand row by row. A remaining axis has a stride in the result, a summed one has stride 0.
+    let mut sums = vec![0.0f64; y.len()];
+    each_row(x, dims, axes, |at, row, remains| {
+        if remains {
+            sums[at..at + row.len()].iter_mut().zip(row).for_each(|(s, x)| *s += f64::from(*x));
+        } else {
+            sums[at] += total(row);
+        }
+    });
+    y.iter_mut().zip(sums).for_each(|(y, s)| *y = s as f32);
+}
+
+/// Returns whether reduced axes, ascending, are the last ones.
+pub fn are_last(axes: &[usize], rank: usize) -> bool {
+    axes.iter().rev().enumerate().all(|(i, a)| *a + 1 + i == rank)
+}
+
+/// Runs through an operand row by row. `visit` gets the place of the row's first element in the result of a reduction over `axes`,
+/// the row, and whether the row's axis remains, so that the next elements have the next places.
+pub fn each_row(x: &[f32], dims: &[usize], axes: &[usize], mut visit: impl FnMut(usize, &[f32], bool)) {
+    // A remaining axis has a stride in the result, a reduced one has stride 0.
     let mut steps = vec![0usize; dims.len()];
     let mut step = 1;
     for i in (0..dims.len()).rev().filter(|i| !axes.contains(i)) {
         steps[i] = step;
         step *= dims[i];
     }
-    let mut sums = vec![0.0f64; y.len()];
     let (inner, outer) = dims.split_last().map_or((1, dims), |(i, o)| (*i, o));
     let mut index = vec![0usize; outer.len()];
-    for x in x.chunks_exact(inner.max(1)) {
+    for row in x.chunks_exact(inner.max(1)) {
         let at: usize = index.iter().zip(&steps).map(|(i, s)| i * s).sum();
-        if steps.last() == Some(&1) {
-            sums[at..at + inner].iter_mut().zip(x).for_each(|(s, x)| *s += f64::from(*x));
-        } else {
-            sums[at] += total(x);
-        }
+        visit(at, row, steps.last() == Some(&1));
         advance(&mut index, outer);
     }
-    y.iter_mut().zip(sums).for_each(|(y, s)| *y = s as f32);
 }
 
 /// Sums in float64, in eight lanes.
