@@ -425,7 +425,7 @@ fn reductions_over_any_axes() {
     }
 }
 
-/// A million equal terms, of which float32 sums would lose five digits.
+/// A million equal terms. A sum in float32 would lose five of its digits.
 #[test]
 fn long_sums_are_exact() {
     let mut case = Case::new();

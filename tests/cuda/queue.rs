@@ -1,4 +1,4 @@
-//! Recurrences behind the fake driver: hundreds of graphs in a run, of which a bounded number waits on the device.
+//! Recurrences behind the fake driver: a run has hundreds of graphs, and a bounded number of them waits on the device.
 
 #![cfg(target_os = "linux")]
 

@@ -42,8 +42,9 @@ pub fn import(model: &Model, options: &Options) -> Result<Graph<Op>, CompileErro
     // Some exporters give every dimension of every input its own name. Where a node requires two dimensions to be equal, their
     // symbols are merged, and the import starts again.
     let mut symbols = inputs::Symbols::default();
+    let unread = unread::tensors(model, options, &nodes);
     loop {
-        let (error, types) = match attempt(model, options, &nodes, &mut symbols) {
+        let (error, types) = match attempt(model, options, &nodes, &unread, &mut symbols) {
             Ok(graph) => return Ok(graph),
             Err(failure) => *failure,
         };
@@ -70,6 +71,7 @@ fn attempt(
     model: &Model,
     options: &Options,
     nodes: &[Expanded],
+    unread: &HashSet<String>,
     symbols: &mut inputs::Symbols,
 ) -> Result<Graph<Op>, Box<(CompileError, Vec<TensorType>)>> {
     let mut import = Import {
@@ -82,7 +84,7 @@ fn attempt(
         readers: readers().into_iter().map(|r| ((r.domain, r.op), r)).collect(),
         named: HashSet::new(),
         read: nodes.len(),
-        unread: unread::tensors(model, options, nodes),
+        unread,
     };
     let mut read = |import: &mut Import| {
         import.initializers()?;

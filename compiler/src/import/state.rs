@@ -36,7 +36,7 @@ pub struct Import<'a> {
     /// Number of nodes read; nodes of an unrolled loop count once per iteration.
     pub read: usize,
     /// Tensors that nodes of the main graph compute and nothing uses.
-    pub unread: HashSet<String>,
+    pub unread: &'a HashSet<String>,
 }
 
 /// The reason why a node is refused.

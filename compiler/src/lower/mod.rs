@@ -2,7 +2,6 @@
 
 mod baseline;
 mod expert_outputs;
-mod forward;
 mod ledger;
 mod rules;
 mod scan_relevance;
@@ -17,7 +16,6 @@ use dlbc_ops::prim::{self, Builder, Prim};
 use dlbc_ops::program::{Info, InputInfo, LedgerRowInfo, Mode, Output, Program, Repeat, SEED};
 use dlbc_ops::tensor::{Dim, TensorType};
 
-pub use forward::lower_forward;
 use ledger::LedgerRow;
 use rules::{Carries, LoweredRule, Seed, Sink, lower_rules, times_derivative};
 use track_flow::{TrackFlow, node_error};
@@ -36,17 +34,7 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     let mut info = Info {
         mode: relevance.mode,
         explained: relevance.explained.clone(),
-        outputs: graph.outputs().iter().map(|(n, _)| n.clone()).collect(),
-        inputs: graph
-            .inputs()
-            .iter()
-            .map(|id| {
-                let name = graph.node(*id).name().to_string();
-                let explained = relevance.sinks.contains(&name);
-                InputInfo { name, ty: graph.node(*id).types[0].clone(), explained }
-            })
-            .collect(),
-        ..Info::default()
+        ..interface(graph, &relevance.sinks)
     };
     lower_relevance(graph, relevance, &mut b, &values, &mut info)?;
     info.self_normalized = baseline::unnormalised_inputs(graph, relevance);
@@ -54,6 +42,40 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     if matches!(relevance.repeat, Some(Repeat::IntegratedGradients { .. })) {
         baseline::add_outputs(graph, relevance, &mut b, &values)?;
     }
+    finish(graph, b, &values, info)
+}
+
+/// Lowers a model to a program that computes its outputs and explains nothing.
+///
+/// # Errors
+/// When an operator does not fit the shapes of its operands.
+pub fn lower_forward(graph: &Graph<Op>) -> Result<Program, CompileError> {
+    let mut b = Builder::new();
+    let values = graph.lower(&mut b).map_err(|(id, source)| node_error(graph, id, source))?;
+    finish(graph, b, &values, interface(graph, &[]))
+}
+
+/// Returns a description with the inputs and outputs of a model. `sinks` are the inputs that relevance reaches.
+fn interface(graph: &Graph<Op>, sinks: &[String]) -> Info {
+    let inputs = graph.inputs().iter().map(|id| {
+        let name = graph.node(*id).name().to_string();
+        let explained = sinks.contains(&name);
+        InputInfo { name, ty: graph.node(*id).types[0].clone(), explained }
+    });
+    Info {
+        outputs: graph.outputs().iter().map(|(name, _)| name.clone()).collect(),
+        inputs: inputs.collect(),
+        ..Info::default()
+    }
+}
+
+/// Finishes a program: the model's outputs come first, then those of the builder, then data-dependent dimensions.
+fn finish(
+    graph: &Graph<Op>,
+    b: Builder,
+    values: &HashMap<Value, Value>,
+    info: Info,
+) -> Result<Program, CompileError> {
     let mut program = b.finish();
     let mut outputs: Vec<(Output, Value)> =
         graph.outputs().iter().map(|(name, v)| (Output::from(name), values[v])).collect();

@@ -9,7 +9,7 @@ use cudarc::driver::{CudaStream, DriverError, result};
 
 /// Size of the buffer in bytes.
 pub(super) const BYTES: usize = 16 << 20;
-/// Bytes of one copy to the device, of which several are under way at once.
+/// Largest copy to the device, in bytes. Several copies may be under way at once.
 pub(super) const CHUNK: usize = BYTES / 4;
 /// Alignment of copies within the buffer.
 const ALIGNMENT: usize = 256;

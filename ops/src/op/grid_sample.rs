@@ -6,7 +6,7 @@
 
 use super::read::{Reader, Reading};
 use super::sampling::{
-    Taps, batches, clamped, float_dim, fraction, inside, sample, scaled, shifted, stacked, unary,
+    Taps, batches, clamped, float_dim, fraction, inside, sample, scaled, shifted, stacked,
 };
 use super::{Cast, Div, Mul, Slice, Sub, Transpose};
 use crate::OpError;
@@ -94,14 +94,14 @@ fn mirrored(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Val
     let span = if corners { size - &Dim::known(1) } else { size.clone() };
     let span = float_dim(r, &span)?;
     let at = shifted(r, at, border)?;
-    let at = unary(r, Unary::Abs, at)?;
+    let at = r.unary(Unary::Abs, at)?;
     let period = scaled(r, span, 2.0)?;
     // The distance from the middle of a period: |span - (at mod 2 span)|.
     let periods = r.add(Div, &[at, period])?;
     let (offset, _) = fraction(r, periods)?;
     let offset = r.add(Mul, &[offset, period])?;
     let from_far_edge = r.add(Sub, &[span, offset])?;
-    let from_far_edge = unary(r, Unary::Abs, from_far_edge)?;
+    let from_far_edge = r.unary(Unary::Abs, from_far_edge)?;
     let at = r.add(Sub, &[span, from_far_edge])?;
     let at = shifted(r, at, -border)?;
     let last = float_dim(r, &(size - &Dim::known(1)))?;
@@ -128,7 +128,7 @@ fn neighbours(
     let (upper_weight, floor) = fraction(r, at)?;
     let elements: Vec<(Value, Value)> = match mode {
         Mode::Nearest => {
-            let nearest = unary(r, Unary::Round, at)?;
+            let nearest = r.unary(Unary::Round, at)?;
             let zeros = scaled(r, upper_weight, 0.0)?;
             vec![(nearest, shifted(r, zeros, 1.0)?)]
         }
@@ -170,7 +170,7 @@ fn neighbours(
 /// 1 to 2.
 fn cubic(r: &mut Reading, d: Value, near: bool) -> Result<Value, OpError> {
     const A: f64 = -0.75;
-    let d = unary(r, Unary::Abs, d)?;
+    let d = r.unary(Unary::Abs, d)?;
     let coefficients: [f64; 4] =
         if near { [A + 2.0, -(A + 3.0), 0.0, 1.0] } else { [A, -5.0 * A, 8.0 * A, -4.0 * A] };
     let mut y = scaled(r, d, coefficients[0])?;

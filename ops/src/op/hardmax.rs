@@ -5,7 +5,6 @@ use super::read::{Reader, Reading, resolve};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::Binary;
-use crate::tensor::{Dim, Shape};
 
 /// Returns the reader of `Hardmax`.
 pub fn readers() -> Vec<Reader> {
@@ -21,9 +20,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Ok(vec![indicator(r, x, axis)?]);
     }
     let axis = resolve(r.int_or("axis", 1)?, ty.rank())?;
-    let product = |d: &[Dim]| d.iter().fold(Dim::known(1), |n, d| &n * d);
-    let flat = Shape(vec![product(&ty.shape.0[..axis]), product(&ty.shape.0[axis..])]);
-    let flat = r.reshape(x, flat)?;
+    let flat = r.flatten(x, axis)?;
     let y = indicator(r, flat, 1)?;
     Ok(vec![r.reshape(y, ty.shape)?])
 }

@@ -239,7 +239,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if square {
         x = r.add(super::Mul, &[x, x])?;
     } else if r.op == "ReduceL1" {
-        x = r.add(unary(Unary::Abs), &[x])?;
+        x = r.unary(Unary::Abs, x)?;
     }
     let log_of_sum = r.op == "ReduceLogSum";
     if axes.is_empty() && !square && !log_of_sum {
@@ -266,8 +266,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let y = r.add(Reduce { kind, axes, keep }, &[x])?;
     Ok(vec![match r.op {
-        "ReduceL2" => r.add(unary(Unary::Sqrt), &[y])?,
-        "ReduceLogSum" => r.add(unary(Unary::Log), &[y])?,
+        "ReduceL2" => r.unary(Unary::Sqrt, y)?,
+        "ReduceLogSum" => r.unary(Unary::Log, y)?,
         _ => y,
     }])
 }
@@ -286,8 +286,4 @@ fn reduce_booleans(
     let count = r.add(Reduce { kind: ReduceKind::Sum, axes: axes.to_vec(), keep }, &[count])?;
     let is_any = r.cast(count, DType::Bool)?;
     if any { Ok(is_any) } else { negate(r, is_any) }
-}
-
-fn unary(f: Unary) -> super::Activation {
-    super::Activation { f: super::Function::Unary(f) }
 }

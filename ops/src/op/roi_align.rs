@@ -11,11 +11,9 @@
 use super::read::{Reader, Reading};
 use super::sampling::{
     Taps, clamped, combined, float_dim, fraction, inside, repeated, rows, sample, scaled, shifted, stacked,
-    unary,
 };
 use super::{
-    Add, Cast, Compare, Concat, Div, Extremum, Interpolate, Mul, Range, Reduce, ReduceKind, Slice, Sub,
-    Transpose,
+    Add, Cast, Concat, Div, Extremum, Interpolate, Mul, Range, Reduce, ReduceKind, Slice, Sub, Transpose,
 };
 use crate::OpError;
 use crate::graph::Value;
@@ -176,7 +174,7 @@ fn samples_along(r: &mut Reading, grid: &Grid, length: Value, cells: usize) -> R
     let cell = r.reshape(cell, Shape(vec![n.clone(), Dim::known(1), Dim::known(1)]))?;
     let (zero, unit) = (r.add_scalar(0.0, DType::F32), r.add_scalar(1.0, DType::F32));
     // Number of samples of each box: 0 if it has no extent.
-    let counts = unary(r, Unary::Ceil, cell)?;
+    let counts = r.unary(Unary::Ceil, cell)?;
     let counts = r.add(Extremum { max: true }, &[counts, zero])?;
     let flat = r.reshape(counts, Shape(vec![n.clone()]))?;
     let minimum = r.add_constant(Tensor::from_f32(&[1], &[1.0]));
@@ -197,7 +195,7 @@ fn samples_along(r: &mut Reading, grid: &Grid, length: Value, cells: usize) -> R
     let position = r.add(Add, &[within, numbers])?;
     let along = r.add(Mul, &[position, cell])?;
     let index = if grid.max { zero } else { i };
-    let exists = r.add(Compare { f: Some(Binary::Less), swap: false }, &[index, counts])?;
+    let exists = r.compare(Binary::Less, index, counts)?;
     let exists = r.add(Cast { to: DType::F32 }, &[exists])?;
     let weight = if grid.max { exists } else { r.add(Div, &[exists, divisor])? };
     let shape = [n.clone(), Dim::known(cells as i64), samples.clone()];

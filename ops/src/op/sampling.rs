@@ -1,10 +1,7 @@
 //! Sampling at computed positions between elements: indices and weights of [`Interpolate`](super::Interpolate).
 
 use super::read::Reading;
-use super::{
-    Activation, Add, Cast, Compare, Concat, Expand, Extremum, Function, Interpolate, Mul, Range, Sub,
-    Transpose,
-};
+use super::{Add, Cast, Compare, Concat, Expand, Extremum, Interpolate, Mul, Range, Sub, Transpose};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Unary};
@@ -16,14 +13,10 @@ pub(super) struct Taps {
     pub weights: Value,
 }
 
-pub(super) fn unary(r: &mut Reading, f: Unary, x: Value) -> Result<Value, OpError> {
-    r.add(Activation { f: Function::Unary(f) }, &[x])
-}
-
 /// Adds a float32 scalar that equals a dimension.
 pub(super) fn float_dim(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
-    let d = r.add_dims(vec![], vec![d.clone()])?;
-    r.add(Cast { to: DType::F32 }, &[d])
+    let d = r.dim_scalar(d)?;
+    r.cast(d, DType::F32)
 }
 
 pub(super) fn scaled(r: &mut Reading, x: Value, factor: f64) -> Result<Value, OpError> {
@@ -47,7 +40,7 @@ pub(super) fn clamped(r: &mut Reading, x: Value, last: Value) -> Result<Value, O
 pub(super) fn inside(r: &mut Reading, x: Value, low: Value, high: Value) -> Result<Value, OpError> {
     let below = |swap: bool| Compare { f: Some(Binary::LessOrEqual), swap };
     let (a, b) = (r.add(below(false), &[low, x])?, r.add(below(false), &[x, high])?);
-    let both = r.add(Compare { f: Some(Binary::And), swap: false }, &[a, b])?;
+    let both = r.compare(Binary::And, a, b)?;
     r.add(Cast { to: DType::F32 }, &[both])
 }
 
@@ -96,7 +89,7 @@ pub(super) fn combined(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -
             Shape(vec![n.clone(), samples.clone(), unit.clone(), many.clone()]),
             Shape(vec![n.clone(), r.ty(at).dim(1).clone(), count.clone(), unit.clone()]),
         );
-        let size = r.add_dims(vec![], vec![size.clone()])?;
+        let size = r.dim_scalar(size)?;
         let row = r.add(Mul, &[at, size])?;
         let (row, column) = (r.reshape(row, first)?, r.reshape(axis_taps.indices, last.clone())?);
         at = r.add(Add, &[row, column])?;
@@ -130,6 +123,6 @@ pub(super) fn repeated(r: &mut Reading, x: Value, to: Shape) -> Result<Value, Op
 
 /// Returns `x - ⌊x⌋` and `⌊x⌋`.
 pub(super) fn fraction(r: &mut Reading, x: Value) -> Result<(Value, Value), OpError> {
-    let floor = unary(r, Unary::Floor, x)?;
+    let floor = r.unary(Unary::Floor, x)?;
     Ok((r.add(Sub, &[x, floor])?, floor))
 }

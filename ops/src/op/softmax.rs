@@ -6,7 +6,6 @@ use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{self, Builder, Reduction, Unary};
-use crate::tensor::{Dim, Shape};
 
 /// Softmax along one axis, or its logarithm.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,8 +57,7 @@ fn read(r: &mut Reading, log: bool) -> Result<Vec<Value>, OpError> {
     if axis + 1 == shape.rank() {
         return Ok(vec![r.add(Softmax { axis, log }, &[x])?]);
     }
-    let product = |d: &[Dim]| d.iter().fold(Dim::known(1), |n, d| &n * d);
-    let flat = r.reshape(x, Shape(vec![product(&shape.0[..axis]), product(&shape.0[axis..])]))?;
+    let flat = r.flatten(x, axis)?;
     let y = r.add(Softmax { axis: 1, log }, &[flat])?;
     Ok(vec![r.reshape(y, shape)?])
 }

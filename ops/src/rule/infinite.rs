@@ -44,7 +44,8 @@ fn may_be_infinite(b: &Builder, x: Value) -> bool {
 fn is_infinite(prim: &Prim) -> bool {
     match prim {
         Prim::Const(t) if t.dtype().is_float() && t.elems() <= ELEMENTS => {
-            t.to_f32().iter().any(|v| v.is_infinite())
+            // float32 is looked at in place.
+            t.view().as_f32().map_or_else(|| has_infinity(&t.to_f32()), has_infinity)
         }
         prim => matches!(prim, Prim::Pad(Pad { mode: PadMode::Constant(value), .. }) if value.is_infinite()),
     }
@@ -65,4 +66,8 @@ fn moves_or_adds(prim: &Prim) -> bool {
             | Prim::Gather(_)
             | Prim::Pad(_)
     )
+}
+
+fn has_infinity(values: &[f32]) -> bool {
+    values.iter().any(|v| v.is_infinite())
 }

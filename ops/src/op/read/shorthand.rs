@@ -67,7 +67,17 @@ impl Reading<'_> {
         self.add(Slice { axis, start, len, step: 1 }, &[x])
     }
 
-    /// Adds the dimensions of a tensor as an int64 scalar, for arithmetic with other tensors.
+    /// Flattens a tensor to a matrix whose columns begin at axis `axis`, as the first opsets do.
+    ///
+    /// # Errors
+    /// As [`Reading::add`].
+    pub fn flatten(&mut self, x: Value, axis: usize) -> Result<Value, OpError> {
+        let dims = self.ty(x).shape.0;
+        let product = |d: &[Dim]| d.iter().fold(Dim::known(1), |n, d| &n * d);
+        self.reshape(x, Shape(vec![product(&dims[..axis]), product(&dims[axis..])]))
+    }
+
+    /// Adds a dimension as an int64 scalar, for arithmetic with other tensors.
     ///
     /// # Errors
     /// As [`Reading::add`].

@@ -69,11 +69,6 @@ fn position(filter: &Filter, a: &Axis) -> Result<Position, OpError> {
     })
 }
 
-/// Adds an int64 scalar.
-fn scalar(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
-    r.add_dims(vec![], vec![d.clone()])
-}
-
 /// Builds `k · (factor · i + offset) + shift` of a position for each index of the result, int64.
 fn numerators(
     r: &mut Reading,
@@ -83,30 +78,30 @@ fn numerators(
     shift: &Dim,
 ) -> Result<Value, OpError> {
     let i = r.add(Range { start: Dim::known(0), step: 1, len: a.to.clone() }, &[])?;
-    let factor = scalar(r, &(k * &position.factor))?;
+    let factor = r.dim_scalar(&(k * &position.factor))?;
     let scaled = r.add(Mul, &[i, factor])?;
     if !position.single_at_start {
-        let offset = scalar(r, &(&(k * &position.offset) + shift))?;
+        let offset = r.dim_scalar(&(&(k * &position.offset) + shift))?;
         return r.add(Add, &[scaled, offset]);
     }
     // min(to - 1, 1) is 0 for a single element and 1 for several.
-    let offset = scalar(r, &(k * &position.offset))?;
-    let (others, unit) = (scalar(r, &(&a.to - &Dim::known(1)))?, scalar(r, &Dim::known(1))?);
+    let offset = r.dim_scalar(&(k * &position.offset))?;
+    let (others, unit) = (r.dim_scalar(&(&a.to - &Dim::known(1)))?, r.dim_scalar(&Dim::known(1))?);
     let has_others = r.add(Extremum { max: false }, &[others, unit])?;
     let offset = r.add(Mul, &[offset, has_others])?;
-    let shift = scalar(r, shift)?;
+    let shift = r.dim_scalar(shift)?;
     let offset = r.add(Add, &[offset, shift])?;
     r.add(Add, &[scaled, offset])
 }
 
 /// Builds `max(d, 1)`, a divisor that is never 0.
 fn divisor(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
-    let (d, unit) = (scalar(r, d)?, scalar(r, &Dim::known(1))?);
+    let (d, unit) = (r.dim_scalar(d)?, r.dim_scalar(&Dim::known(1))?);
     r.add(Extremum { max: true }, &[d, unit])
 }
 
 fn clamped(r: &mut Reading, v: Value, low: &Dim, high: &Dim) -> Result<Value, OpError> {
-    let (low, high) = (scalar(r, low)?, scalar(r, high)?);
+    let (low, high) = (r.dim_scalar(low)?, r.dim_scalar(high)?);
     let v = r.add(Extremum { max: true }, &[v, low])?;
     r.add(Extremum { max: false }, &[v, high])
 }
@@ -128,7 +123,7 @@ pub(super) fn nearest(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<Valu
     let above = numerators(r, a, &at, &k, &(&shift + &by))?;
     let by = divisor(r, &by)?;
     let floor = r.add(Div, &[above, by])?;
-    let unit_value = scalar(r, &unit)?;
+    let unit_value = r.dim_scalar(&unit)?;
     let floor = r.add(Sub, &[floor, unit_value])?;
     clamped(r, floor, &Dim::known(0), &(&a.from - &unit))
 }
@@ -145,7 +140,7 @@ pub(super) fn linear(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<[Valu
     let numerator = clamped(r, numerator, &zero, &(&last * &at.divisor))?;
     let denominator = divisor(r, &at.divisor)?;
     let lower_index = r.add(Div, &[numerator, denominator])?;
-    let step = scalar(r, &unit)?;
+    let step = r.dim_scalar(&unit)?;
     let upper_index = r.add(Add, &[lower_index, step])?;
     let upper_index = clamped(r, upper_index, &zero, &last)?;
     let floor = r.add(Mul, &[lower_index, denominator])?;
