@@ -31,7 +31,6 @@ struct Search<'a> {
 /// Returns the nodes of both stages that are scores and need not be stored.
 pub(super) fn find(graph: &Graph<Prim>, stages: &Stages) -> HashSet<NodeId> {
     let nodes: HashSet<NodeId> = stages.forward.nodes.iter().chain(&stages.reverse.nodes).copied().collect();
-    let saved: HashSet<_> = stages.saved.iter().collect();
     let mut search =
         Search { graph, readers: HashMap::new(), outputs: HashSet::new(), scores: HashSet::new() };
     for id in &nodes {
@@ -39,8 +38,9 @@ pub(super) fn find(graph: &Graph<Prim>, stages: &Stages) -> HashSet<NodeId> {
             search.readers.entry(v.node).or_default().push(*id);
         }
     }
-    let outputs = stages.forward.outputs.iter().filter(|v| !saved.contains(v));
-    search.outputs.extend(outputs.chain(&stages.reverse.outputs).map(|v| v.node));
+    // Saved values follow the outputs; a value may be both.
+    let outputs = &stages.forward.outputs[..stages.forward.outputs.len() - stages.saved.len()];
+    search.outputs.extend(outputs.iter().chain(&stages.reverse.outputs).map(|v| v.node));
     let order: Vec<NodeId> = graph.topological().into_iter().filter(|id| nodes.contains(id)).collect();
     search.grow(&order);
     search.prune(&order);
