@@ -184,13 +184,33 @@ fn assign_experts(graph: &Graph<Op>, products: &mut [RoutedProduct], experts: us
         return false;
     }
     let by_module = |p: &RoutedProduct| expert_module(graph, p)?.expert.filter(|e| *e < experts);
+    let by_choice = |p: &RoutedProduct| compared_expert(graph, p).filter(|e| *e < experts);
+    let distinct =
+        |indices: &[Option<usize>]| indices.iter().flatten().collect::<HashSet<_>>().len() == experts;
     let by_module: Vec<Option<usize>> = products.iter().map(by_module).collect();
-    let distinct: HashSet<usize> = by_module.iter().flatten().copied().collect();
+    let by_choice: Vec<Option<usize>> = products.iter().map(by_choice).collect();
+    let indices = [by_module, by_choice].into_iter().find(|indices| distinct(indices));
     for (i, product) in products.iter_mut().enumerate() {
         product.axis_from_end = None;
-        product.expert = if distinct.len() == experts { by_module[i] } else { Some(i) };
+        product.expert = indices.as_ref().map_or(Some(i), |indices| indices[i]);
     }
     true
+}
+
+/// Returns the number with which the router's choice is compared where a routing weight is selected.
+fn compared_expert(graph: &Graph<Op>, product: &RoutedProduct) -> Option<usize> {
+    let mut v = graph.node_inputs(product.product)[product.weight];
+    loop {
+        let inputs = graph.node_inputs(v.node);
+        match graph.op(v.node) {
+            Op::Gather(_) | Op::Reduce(_) | Op::Reshape(_) | Op::Cast(_) | Op::Select(_) => v = inputs[0],
+            Op::Compare(_) => {
+                let number = inputs.iter().find_map(|x| graph.constant(*x).filter(|t| t.elems() == 1))?;
+                return usize::try_from(number.to_f64()[0] as i64).ok();
+            }
+            _ => return None,
+        }
+    }
 }
 
 /// Module of an expert, read from a name such as `model.layers.0.mlp.experts.3.up_proj`.

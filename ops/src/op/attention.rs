@@ -6,12 +6,13 @@
 //! attention. Source: [vaswani2017], ONNX `Attention` 23 to 25.
 
 use super::Transpose;
+use super::heads::{additive, all_of, by_head, capped, merged, repeated, scale};
 use super::read::{Reader, Reading};
 use super::role::{AttentionMap, Role, Site};
-use super::{Add, Compare, Concat, Expand, MatMul, Mul, Operator, Pad, Range, Softmax, Sub};
+use super::{Add, Compare, Concat, MatMul, Mul, Operator, Pad, Range, Softmax, Sub};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Factor, PadMode, Unary};
+use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Factor, PadMode};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Attention of all heads. Operands: q, k, v, mask (optional).
@@ -87,15 +88,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let (present_k, present_v) = (k, v);
     let (shape_q, shape_k) = (r.ty(q).shape, r.ty(k).shape);
-    let width = shape_q.0[3].as_known();
-    let scale = match (r.float("scale")?, width) {
-        (Some(scale), _) => f64::from(scale),
-        (None, Some(d)) => 1.0 / (d as f64).sqrt(),
-        (None, None) => {
-            let expected = "a value, or a known number of features";
-            return Err(OpError::symbolic("scale", expected, format!("none for {} features", shape_q.0[3])));
-        }
-    };
+    let scale = scale(r.float("scale")?, &shape_q.0[3])?;
     (k, v) = (repeated(r, k, &shape_q.0[1])?, repeated(r, v, &shape_q.0[1])?);
     let transposed = r.add(Transpose { perm: vec![0, 1, 3, 2] }, &[k])?;
     let mut scores = r.add(MatMul, &[q, transposed])?;
@@ -103,13 +96,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     scores = r.add(Mul, &[scores, factor])?;
     // The optional output has the scores of one of four stages.
     let mut stages = vec![scores];
-    let softcap = f64::from(r.float_or("softcap", 0.0)?);
-    if softcap > 0.0 {
-        let (down, up) = (r.add_scalar(1.0 / softcap, DType::F32), r.add_scalar(softcap, DType::F32));
-        scores = r.add(Mul, &[scores, down])?;
-        scores = r.unary(Unary::Tanh, scores)?;
-        scores = r.add(Mul, &[scores, up])?;
-    }
+    scores = capped(r, scores, f64::from(r.float_or("softcap", 0.0)?))?;
     stages.push(scores);
     let seen = visible_keys(r, &shape_q.0[2], &shape_k.0[2], &past)?;
     if let Some(mask) = mask {
@@ -137,9 +124,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let stage = stage.ok_or_else(|| OpError::mismatch("qk_matmul_output_mode", "0 to 3", mode))?;
     let mut y = r.add(MatMul, &[weights, v])?;
     if rank == 3 {
-        y = r.add(Transpose { perm: vec![0, 2, 1, 3] }, &[y])?;
-        let d = r.ty(y).shape.0;
-        y = r.reshape(y, Shape(vec![d[0].clone(), d[1].clone(), &d[2] * &d[3]]))?;
+        y = merged(r, y)?;
     }
     Ok(vec![y, present_k, present_v, stage])
 }
@@ -194,13 +179,7 @@ fn visible_keys(r: &mut Reading, queries: &Dim, keys: &Dim, past: &Dim) -> Resul
             conditions.push(r.compare(Binary::LessOrEqual, column, last)?);
         }
     }
-    let mut seen: Option<Value> = None;
-    for condition in conditions {
-        seen = Some(match seen {
-            None => condition,
-            Some(seen) => r.compare(Binary::And, seen, condition)?,
-        });
-    }
+    let seen = all_of(r, &conditions)?;
     Ok(Visible { keys: seen, may_be_none: valid.is_some() || left >= 0 || right >= 0 })
 }
 
@@ -217,57 +196,4 @@ fn extended(r: &mut Reading, mask: Value, keys: &Dim) -> Result<Value, OpError> 
         }
         _ => Ok(mask),
     }
-}
-
-/// Splits the heads of an operand of rank 3: `[batch, sequence, heads · features]` →
-/// `[batch, heads, sequence, features]`. Operands of rank 4 are unchanged.
-pub(super) fn by_head(
-    r: &mut Reading,
-    x: Value,
-    heads: Option<i64>,
-    attribute: &str,
-) -> Result<Value, OpError> {
-    let d = r.ty(x).shape.0;
-    match d.as_slice() {
-        [_, _, _, _] => Ok(x),
-        [batch, sequence, features] => {
-            let missing = || OpError::missing_attribute(attribute, "at least 1 for operands of rank 3");
-            let heads = heads.ok_or_else(missing)?;
-            if heads < 1 {
-                return Err(OpError::invalid(attribute, "at least 1", heads));
-            }
-            let heads = Dim::known(heads);
-            let to = vec![batch.clone(), sequence.clone(), heads.clone(), features.floor_div(&heads)];
-            let x = r.reshape(x, Shape(to))?;
-            r.add(Transpose { perm: vec![0, 2, 1, 3] }, &[x])
-        }
-        _ => Err(OpError::mismatch("rank of an operand", "3 or 4", d.len())),
-    }
-}
-
-/// Repeats each key or value head for the query heads that share it.
-fn repeated(r: &mut Reading, x: Value, heads: &Dim) -> Result<Value, OpError> {
-    let d = r.ty(x).shape.0;
-    if d[1] == *heads {
-        return Ok(x);
-    }
-    let (Some(kv_heads), Some(query_heads)) = (d[1].as_known(), heads.as_known()) else {
-        let actual = format!("{} and {heads}", d[1]);
-        return Err(OpError::symbolic("heads of keys and queries", "known numbers", actual));
-    };
-    if kv_heads < 1 || query_heads % kv_heads != 0 {
-        return Err(OpError::mismatch("query heads", format!("a multiple of {kv_heads}"), query_heads));
-    }
-    let times = Dim::known(query_heads / kv_heads);
-    let x =
-        r.reshape(x, Shape(vec![d[0].clone(), d[1].clone(), Dim::known(1), d[2].clone(), d[3].clone()]))?;
-    let to = Shape(vec![d[0].clone(), d[1].clone(), times, d[2].clone(), d[3].clone()]);
-    let x = r.add(Expand { to }, &[x])?;
-    r.reshape(x, Shape(vec![d[0].clone(), heads.clone(), d[2].clone(), d[3].clone()]))
-}
-
-/// Converts a boolean mask to an additive one: 0 where `keep` is true, -∞ elsewhere.
-fn additive(r: &mut Reading, keep: Value) -> Result<Value, OpError> {
-    let (zero, none) = (r.add_scalar(0.0, DType::F32), r.add_scalar(f64::NEG_INFINITY, DType::F32));
-    r.select(keep, zero, none)
 }

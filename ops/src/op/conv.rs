@@ -65,6 +65,11 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 /// Reads a convolution: x, weight, bias (optional).
 pub(super) fn read_conv(r: &mut Reading) -> Result<Value, OpError> {
     let (x, w) = (r.input(0)?, r.input(1)?);
+    convolution(r, x, w)
+}
+
+/// Adds the convolution of `x` by the weight `w`, with the bias and the attributes of the node.
+pub(super) fn convolution(r: &mut Reading, x: Value, w: Value) -> Result<Value, OpError> {
     let (tx, tw) = (r.ty(x), r.ty(w));
     if tx.rank() < 3 || tw.rank() != tx.rank() {
         return Err(OpError::mismatch(

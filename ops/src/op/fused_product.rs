@@ -18,12 +18,8 @@ pub fn readers() -> Vec<Reader> {
             Ok(vec![activated(r, y, &parameters.into_iter().flatten().collect::<Vec<_>>())?])
         }),
         Reader::of(MICROSOFT, "FusedConv", |r| {
-            let mut y = conv::read_conv(r)?;
-            if let Some(addend) = r.optional(3) {
-                y = r.add(Add, &[y, addend])?;
-            }
-            let parameters = r.floats("activation_params")?.unwrap_or_default();
-            Ok(vec![activated(r, y, &parameters)?])
+            let y = conv::read_conv(r)?;
+            with_sum_and_activation(r, y)
         }),
     ]
 }
@@ -51,6 +47,16 @@ fn read_matmul(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let alpha = r.add_scalar(f64::from(alpha), r.ty(y).dtype);
     Ok(vec![r.add(Mul, &[y, alpha])?])
+}
+
+/// Adds what follows a fused convolution: the sum with operand 3, and the activation.
+pub(super) fn with_sum_and_activation(r: &mut Reading, convolution: Value) -> Result<Vec<Value>, OpError> {
+    let y = match r.optional(3) {
+        Some(addend) => r.add(Add, &[convolution, addend])?,
+        None => convolution,
+    };
+    let parameters = r.floats("activation_params")?.unwrap_or_default();
+    Ok(vec![activated(r, y, &parameters)?])
 }
 
 /// Adds the activation that attribute `activation` names, with its parameters in the order of its own attributes.

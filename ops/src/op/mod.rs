@@ -36,8 +36,10 @@ mod gather;
 mod gather_nd;
 mod grid_sample;
 mod group_norm;
+mod group_query_attention;
 mod gru;
 mod hardmax;
+mod heads;
 mod identity;
 mod interpolate;
 mod is_nan;
@@ -51,12 +53,17 @@ mod lstm;
 mod matmul;
 mod max_unpool;
 mod merge;
+mod mixture;
 mod mul;
+mod multi_head_attention;
+mod nchwc;
 mod non_max_suppression;
 mod non_zero;
 mod pad;
+mod padding_mask;
 mod pool;
 mod prelu;
+mod projected_attention;
 mod range;
 mod recurrent;
 mod reduce;
@@ -275,6 +282,7 @@ pub fn readers() -> Vec<Reader> {
         gather_nd::readers(),
         grid_sample::readers(),
         group_norm::readers(),
+        group_query_attention::readers(),
         gru::readers(),
         hardmax::readers(),
         identity::readers(),
@@ -287,12 +295,16 @@ pub fn readers() -> Vec<Reader> {
         lstm::readers(),
         matmul::readers(),
         max_unpool::readers(),
+        mixture::readers(),
         mul::readers(),
+        multi_head_attention::readers(),
+        nchwc::readers(),
         non_max_suppression::readers(),
         non_zero::readers(),
         pad::readers(),
         pool::readers(),
         prelu::readers(),
+        projected_attention::readers(),
         range::readers(),
         reduce::readers(),
         reshape::readers(),

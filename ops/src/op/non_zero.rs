@@ -38,7 +38,7 @@ pub fn readers() -> Vec<Reader> {
 }
 
 /// Returns the indices of the non-zero elements, `[rank, count]`.
-fn non_zero(r: &mut Reading, x: Value) -> Result<Value, OpError> {
+pub(super) fn non_zero(r: &mut Reading, x: Value) -> Result<Value, OpError> {
     // Nodes are reused, because the same value must have the same data-dependent dimension.
     let existing = r.graph.consumers(x).into_iter().find(|(id, _)| matches!(r.graph.op(*id), Op::NonZero(_)));
     let padded = match existing {

@@ -130,21 +130,24 @@ impl Route for MaxPool {
 
 /// Returns the readers of `AveragePool` and `MaxPool`.
 pub fn readers() -> Vec<Reader> {
-    vec![
-        Reader::new("AveragePool", 1, |r| {
-            let (x, window) = window(r)?;
-            let count_include_pad = r.flag("count_include_pad", false)?;
-            Ok(vec![r.add(AveragePool { window, count_include_pad }, &[x])?])
-        }),
-        Reader::new("MaxPool", 1, |r| {
-            if r.outputs > 1 {
-                return Err(OpError::unsupported_output("Indices"));
-            }
-            r.ignore(&["storage_order"]);
-            let (x, window) = window(r)?;
-            Ok(vec![r.add(MaxPool { window }, &[x])?])
-        }),
-    ]
+    vec![Reader::new("AveragePool", 1, read_average), Reader::new("MaxPool", 1, read_max)]
+}
+
+/// Reads the mean of each window.
+pub(super) fn read_average(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (x, window) = window(r)?;
+    let count_include_pad = r.flag("count_include_pad", false)?;
+    Ok(vec![r.add(AveragePool { window, count_include_pad }, &[x])?])
+}
+
+/// Reads the largest element of each window.
+pub(super) fn read_max(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    if r.outputs > 1 {
+        return Err(OpError::unsupported_output("Indices"));
+    }
+    r.ignore(&["storage_order"]);
+    let (x, window) = window(r)?;
+    Ok(vec![r.add(MaxPool { window }, &[x])?])
 }
 
 fn window(r: &mut Reading) -> Result<(Value, Window), OpError> {

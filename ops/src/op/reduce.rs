@@ -210,7 +210,8 @@ pub fn readers() -> Vec<Reader> {
     readers
 }
 
-fn global(r: &mut Reading, kind: ReduceKind) -> Result<Vec<Value>, OpError> {
+/// Reads a reduction over all axes but the batch and the channels.
+pub(super) fn global(r: &mut Reading, kind: ReduceKind) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let rank = r.ty(x).rank();
     if rank < 3 {

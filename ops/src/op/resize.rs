@@ -32,7 +32,8 @@ struct Axis {
     roi: (f32, f32),
 }
 
-fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+/// Reads a resampling.
+pub(super) fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let filter = filter(r)?;
     let axes = axes(r, x)?;
@@ -149,7 +150,9 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
         Some(axes) => axes.iter().map(|a| resolve(*a, rank)).collect::<Result<Vec<_>, _>>()?,
         None => (0..rank).collect(),
     };
-    let scales = match (r.floats("scales")?, r.optional(if first { 1 } else { 2 })) {
+    // The operator of com.microsoft.nchwc has whole numbers.
+    let whole = |_| Ok(r.ints("scales")?.map(|scales| scales.iter().map(|s| *s as f32).collect()));
+    let scales = match (r.floats("scales").or_else(whole)?, r.optional(if first { 1 } else { 2 })) {
         (Some(scales), _) => scales,
         (None, Some(v)) => r.floats_of(v, "scales")?,
         (None, None) => vec![],

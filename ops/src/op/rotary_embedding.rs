@@ -1,27 +1,68 @@
-//! Rotary position embedding: pairs of features are rotated by an angle of the position. Reads `RotaryEmbedding`.
+//! Rotary position embedding: pairs of features are rotated by an angle of the position. Reads `RotaryEmbedding` of the standard
+//! and of com.microsoft, which differ in the order of their operands.
 //!
 //! Shapes: x `[batch, heads, sequence, features]`, or `[batch, sequence, heads · features]`; cosines and sines
-//! `[positions, features / 2]` with position ids `[batch, sequence]`, or `[batch, sequence, features / 2]` without.
+//! `[positions, features / 2]` with position ids `[batch, sequence]`, or `[batch, sequence, features / 2]` without. Position ids
+//! of com.microsoft may be one number, the position of the first element.
 //! Source: [su2021] RoFormer, ONNX `RotaryEmbedding` 23.
 
-use super::attention::by_head;
-use super::read::{Reader, Reading};
-use super::{Add, Concat, Gather, Mul, Sub, Transpose};
+use super::heads::by_head;
+use super::read::{MICROSOFT, Reader, Reading};
+use super::{Add, Concat, Gather, Mul, Range, Sub, Transpose};
 use crate::OpError;
 use crate::graph::Value;
-use crate::tensor::{Dim, Shape};
+use crate::tensor::{DType, Dim, Shape};
 
-/// Returns the reader of `RotaryEmbedding`.
+/// Returns the readers of `RotaryEmbedding`.
 pub fn readers() -> Vec<Reader> {
-    vec![Reader::new("RotaryEmbedding", 23, read)]
+    vec![
+        Reader::new("RotaryEmbedding", 23, |r| {
+            let (x, tables, ids) = (r.input(0)?, [r.input(1)?, r.input(2)?], r.optional(3));
+            let heads = r.int("num_heads")?.filter(|heads| *heads > 0);
+            read(r, x, tables, ids, heads)
+        }),
+        Reader::of(MICROSOFT, "RotaryEmbedding", read_microsoft),
+    ]
 }
 
-fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
-    let (x, cosine, sine) = (r.input(0)?, r.input(1)?, r.input(2)?);
+/// Reads the operator of com.microsoft. Operands: x, position ids, cosines, sines. Heads without a number are as wide as the tables.
+fn read_microsoft(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (x, ids, tables) = (r.input(0)?, r.input(1)?, [r.input(2)?, r.input(3)?]);
+    if r.flag("is_packed_batching", false)? {
+        return Err(OpError::unsupported("is_packed_batching", 0, 1));
+    }
+    // ONNX Runtime multiplies nothing by it.
+    r.ignore(&["scale"]);
     let shape = r.ty(x).shape;
-    let heads = r.int("num_heads")?.filter(|heads| *heads > 0);
+    let ids = match (r.ty(ids).shape.0.as_slice(), shape.rank()) {
+        ([count], rank @ (3 | 4)) if count.is(1) => {
+            let range = Range { start: Dim::known(0), step: 1, len: shape.0[rank - 2].clone() };
+            let steps = r.add(range, &[])?;
+            let first = r.cast(ids, DType::I64)?;
+            let positions = r.add(Add, &[steps, first])?;
+            r.reshape(positions, Shape(vec![Dim::known(1), shape.0[rank - 2].clone()]))?
+        }
+        _ => ids,
+    };
+    let heads = match (r.int("num_heads")?.filter(|heads| *heads > 0), r.ty(tables[0]).shape.0.last()) {
+        (None, Some(half)) if shape.rank() == 3 => {
+            shape.0[2].floor_div(&(half * &Dim::known(2))).as_known().filter(|heads| *heads > 0)
+        }
+        (heads, _) => heads,
+    };
+    read(r, x, tables, Some(ids), heads)
+}
+
+/// Reads the rotation of `x` by tables of cosines and sines.
+fn read(
+    r: &mut Reading,
+    x: Value,
+    [cosine, sine]: [Value; 2],
+    ids: Option<Value>,
+    heads: Option<i64>,
+) -> Result<Vec<Value>, OpError> {
+    let shape = r.ty(x).shape;
     let by_heads = by_head(r, x, heads, "num_heads")?;
-    let ids = r.optional(3);
     let rotation = Rotation {
         cosine: angles(r, cosine, ids)?,
         sine: angles(r, sine, ids)?,
@@ -36,7 +77,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 }
 
 /// Looks up the angles of each position, and adds the axis of the heads: `[batch, 1, sequence, features / 2]`.
-fn angles(r: &mut Reading, table: Value, ids: Option<Value>) -> Result<Value, OpError> {
+pub fn angles(r: &mut Reading, table: Value, ids: Option<Value>) -> Result<Value, OpError> {
     let table = match ids {
         Some(ids) => r.add(Gather { axis: 0 }, &[table, ids])?,
         None => table,
@@ -51,20 +92,20 @@ fn angles(r: &mut Reading, table: Value, ids: Option<Value>) -> Result<Value, Op
 }
 
 /// A rotation of the first features of each head.
-struct Rotation {
+pub struct Rotation {
     /// Cosines, `[batch, 1, sequence, width / 2]`.
-    cosine: Value,
+    pub cosine: Value,
     /// Sines, of the same shape.
-    sine: Value,
+    pub sine: Value,
     /// True if neighbours form a pair; false if feature `i` and `i + width / 2` do.
-    interleaved: bool,
+    pub interleaved: bool,
     /// Number of features that are rotated; `None` for all.
-    width: Option<i64>,
+    pub width: Option<i64>,
 }
 
 impl Rotation {
     /// Rotates `x`, `[batch, heads, sequence, features]`.
-    fn apply(&self, r: &mut Reading, x: Value) -> Result<Value, OpError> {
+    pub fn apply(&self, r: &mut Reading, x: Value) -> Result<Value, OpError> {
         let features = r.ty(x).dim(3).clone();
         let width = self.width.map_or_else(|| features.clone(), Dim::known);
         let rest = &features - &width;

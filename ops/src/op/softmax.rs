@@ -1,8 +1,8 @@
-//! Softmax and its logarithm along an axis. Reads `Softmax` and `LogSoftmax`.
+//! Softmax and its logarithm along an axis. Reads `Softmax` and `LogSoftmax`, and `BiasSoftmax` of com.microsoft.
 
-use super::Operator;
-use super::read::{Reader, Reading, resolve};
+use super::read::{MICROSOFT, Reader, Reading, resolve};
 use super::role::Role;
+use super::{Add, Operator};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{self, Builder, Reduction, Unary};
@@ -41,7 +41,28 @@ impl Operator for Softmax {
 
 /// Returns the readers of `Softmax` and `LogSoftmax`.
 pub fn readers() -> Vec<Reader> {
-    vec![Reader::new("Softmax", 1, |r| read(r, false)), Reader::new("LogSoftmax", 1, |r| read(r, true))]
+    vec![
+        Reader::new("Softmax", 1, |r| read(r, false)),
+        Reader::new("LogSoftmax", 1, |r| read(r, true)),
+        Reader::of(MICROSOFT, "BiasSoftmax", read_biased),
+    ]
+}
+
+/// Reads the softmax of a sum, over all axes from `axis` on. The bias broadcasts.
+fn read_biased(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (x, bias) = (r.input(0)?, r.input(1)?);
+    let shape = r.ty(x).shape;
+    let axis = resolve(r.int_or("axis", 1)?, shape.rank())?;
+    // It names the axes along which the bias has dimension 1.
+    r.ignore(&["is_inner_broadcast"]);
+    let sum = r.add(Add, &[x, bias])?;
+    let softmax = |r: &mut Reading, x: Value, axis: usize| r.add(Softmax { axis, log: false }, &[x]);
+    if axis + 1 == shape.rank() {
+        return Ok(vec![softmax(r, sum, axis)?]);
+    }
+    let flat = r.flatten(sum, axis)?;
+    let y = softmax(r, flat, 1)?;
+    Ok(vec![r.reshape(y, shape)?])
 }
 
 /// Reads a softmax. Up to opset 12 the operand is flattened to a matrix at `axis` (1 by default); afterwards `axis` (-1
