@@ -34,8 +34,10 @@ impl Primitive for Cast {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        // A derivative stays float32: rounded to float16, a small one would be 0.
-        if d.b.ty(d.x[0]).dtype.is_float() {
+        // A derivative stays float32: rounded to float16, a small one would be 0. Ids have no derivative: `r` is their relevance, which
+        // passes from one integer type to another.
+        let from = d.b.ty(d.x[0]).dtype;
+        if from.is_float() || (from.is_integer() && self.to.is_integer()) {
             let v = d.b.cast(d.r, DType::F32);
             d.set(0, v);
         }
