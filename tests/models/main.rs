@@ -6,6 +6,7 @@
 mod common;
 
 mod experts;
+mod fused;
 mod golden;
 mod real_models;
 mod recurrent;

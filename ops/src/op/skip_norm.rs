@@ -6,7 +6,7 @@
 
 use super::layer_norm::statistics;
 use super::read::{MICROSOFT, Reader, Reading, resolve};
-use super::{Add, LayerNorm};
+use super::{Add, LayerNorm, Op};
 use crate::OpError;
 use crate::graph::Value;
 
@@ -31,15 +31,19 @@ pub fn readers() -> Vec<Reader> {
     ]
 }
 
-/// Reads the norm of `x + skip`, or of `x + skip + bias`.
+/// Reads the norm of `x + skip`, or of `x + bias + skip`.
 fn read(r: &mut Reading, centre: bool) -> Result<Vec<Value>, OpError> {
     let (x, skip, scale) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let shift = if centre { r.optional(3) } else { None };
     let bias = r.optional(if centre { 4 } else { 3 });
-    let mut sum = r.add(Add, &[x, skip])?;
+    let mut addends = [x, skip];
     if let Some(bias) = bias {
-        sum = r.add(Add, &[sum, bias])?;
+        // It is the bias of the layer whose result is one of the addends.
+        let is_layer = |v: Value| matches!(r.graph.op(v.node), Op::Linear(_) | Op::MatMul(_));
+        let biased = usize::from(!is_layer(x) && is_layer(skip));
+        addends[biased] = r.add(Add, &[addends[biased], bias])?;
     }
+    let sum = r.add(Add, &addends)?;
     let rank = r.ty(sum).rank();
     if rank == 0 {
         return Err(OpError::mismatch("rank of the operand", "at least 1", rank));
