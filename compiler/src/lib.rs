@@ -130,6 +130,11 @@ fn describe(model: &Model, program: &mut Program) -> Result<(), CompileError> {
         program.info.model = name.to_string_lossy().into_owned();
     }
     program.info.metadata = output_semantics::metadata(&model.proto);
+    let strings = import::string_tensors(model);
+    if !strings.is_empty() {
+        program.info.vocabulary = import::vocabulary(model);
+        program.info.strings = strings;
+    }
     program.info.probabilities = output_semantics::probabilities(model.graph());
     let model_file = program.info.model.clone();
     let digests = model.digests()?.into_iter();

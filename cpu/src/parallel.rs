@@ -12,7 +12,7 @@ use tract_onnx::tract_core::internal::{Tensor, TractResult};
 const MIN_PARALLEL: usize = 1 << 14;
 
 /// Calls `f(index, chunk)` for each chunk of `size` elements.
-pub fn chunks(y: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn chunks<T: Send>(y: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     if y.len() < MIN_PARALLEL {
         y.chunks_mut(size.max(1)).enumerate().for_each(|(i, c)| f(i, c));
     } else {

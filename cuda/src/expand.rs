@@ -1,4 +1,5 @@
-//! Rewrites attention and its relevance to matrix products, sums and softmax, the operations that kernels exist for.
+//! Rewrites attention and its relevance to matrix products, sums and softmax, and trees to look-ups and comparisons: the
+//! operations that kernels exist for.
 
 use std::collections::HashMap;
 
@@ -10,10 +11,13 @@ use dlbc_ops::prim::{
 
 use crate::hoist::hoist;
 
-/// Returns the program without `Attention` and `AttentionShare`, and with recurrences whose steps are hoisted.
+/// Largest number of branches on the way to a leaf that is written out.
+const MAX_DEPTH: usize = 256;
+
+/// Returns the program without `Attention`, `AttentionShare` and `TreeLeaves`, and with recurrences whose steps are hoisted.
 ///
 /// # Errors
-/// When the rewritten program does not type-check; a verified program always does.
+/// When trees are too deep, or the rewritten program does not type-check; a verified program always does.
 pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
     let mut b = Builder::new();
     let mut values: HashMap<Value, Value> = HashMap::new();
@@ -32,6 +36,14 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
             Prim::AttentionShare(prim::AttentionShare { geometry, value, part }) => {
                 share(&mut b, *geometry, *value, *part, &inputs)
             }
+            Prim::TreeLeaves(trees) if trees.depth > MAX_DEPTH => {
+                return Err(BackendError::Node(format!(
+                    "node `{}`: trees of depth {} on this device: expected at most {MAX_DEPTH}",
+                    node.name(),
+                    trees.depth
+                )));
+            }
+            Prim::TreeLeaves(trees) => trees.expand(&mut b, &inputs),
             Prim::Scan(scan) => {
                 let mut scan = scan.clone();
                 scan.body = Body::new(expand(scan.body.graph())?);

@@ -7,3 +7,4 @@ mod backend_suite;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod ml_cases;

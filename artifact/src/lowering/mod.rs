@@ -18,6 +18,7 @@
 //! | `Overwrite` | `ScatterND` |
 //! | `NonZero`, `NonMaxSuppression` | the operators of those names, padded to the largest size |
 //! | `TopK` | the second result of `TopK` |
+//! | `TreeLeaves` | `Gather`, `LessOrEqual`, `Less` and `Where`, once for each level |
 //! | `Merge`, `MergeTranspose` | `If`, whose branches read values of the outer graph |
 //! | `Attention`, `AttentionShare` | `MatMul`s and `Softmax`, as in their formulas |
 //! | `Scan` | `Scan`, whose body reads its captures from the outer graph |
@@ -50,6 +51,7 @@ mod softmax;
 mod top_k;
 mod transform;
 mod transpose;
+mod tree_leaves;
 mod unary;
 mod window;
 mod window_max;
@@ -102,6 +104,7 @@ fn lowering(prim: &Prim) -> Option<&dyn OnnxLowering> {
         Prim::Softmax(prim) => prim,
         Prim::TopK(prim) => prim,
         Prim::Transpose(prim) => prim,
+        Prim::TreeLeaves(prim) => prim,
         Prim::Unary(prim) => prim,
         Prim::WindowMax(prim) => prim,
         Prim::WindowMaxShare(prim) => prim,

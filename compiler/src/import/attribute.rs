@@ -6,7 +6,7 @@ use dlbc_ops::OpError;
 use dlbc_ops::op::read::Attr;
 use dlbc_proto::onnx::NodeProto;
 use dlbc_proto::onnx::attribute_proto::AttributeType;
-use dlbc_proto::{Model, Name};
+use dlbc_proto::{DataType, Model, Name};
 
 use super::convert::convert;
 use super::name::node_name;
@@ -30,7 +30,11 @@ pub fn read(model: &Model, node: &NodeProto) -> Result<BTreeMap<String, Attr>, C
             AttributeType::Tensor => match a.t.as_deref() {
                 Some(t) => {
                     let data = model.tensor(t)?;
-                    Attr::Tensor(convert(data.dtype, &data.dims, data.bytes, node_name(node))?)
+                    if data.dtype == DataType::String {
+                        Attr::Strs(data.strings.iter().map(|s| text(s)).collect())
+                    } else {
+                        Attr::Tensor(convert(data.dtype, &data.dims, data.bytes, node_name(node))?)
+                    }
                 }
                 None => Attr::Other("a tensor without content"),
             },

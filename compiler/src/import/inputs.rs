@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use dlbc_ops::OpError;
 use dlbc_ops::op::Op;
 use dlbc_ops::tensor::{Dim, Shape, TensorType};
-use dlbc_proto::Name;
 use dlbc_proto::onnx::ValueInfoProto;
 use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
 use dlbc_proto::onnx::type_proto::Value as TypeValue;
+use dlbc_proto::{DataType, Name};
 
 use super::convert::widen;
 use super::name::nearest;
 use super::state::Import;
 use super::unify::Merge;
+use super::words;
 use crate::error::CompileError;
 
 /// Adds all inputs except initializers, which older files list as inputs, too.
@@ -42,6 +43,9 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
             None => ty,
         };
         let v = import.graph.add_input(Op::Input, name, ty);
+        if words::is_string(input) {
+            import.words.borrow_mut().mark(v);
+        }
         if import.values.insert(name.into(), widen(&mut import.graph, v)).is_some() {
             return Err(CompileError::DuplicateTensor(Name::new(name)));
         }
@@ -124,7 +128,9 @@ fn input_type(
     let TypeValue::TensorType(ty) = ty else {
         return Ok(Err("expected a tensor, found a sequence, a map or an optional".into()));
     };
-    let dtype = match dlbc_ops::op::element_type(i64::from(ty.elem_type())) {
+    // Strings are numbers of the vocabulary.
+    let number = if words::is_string(input) { DataType::I64.to_onnx() } else { ty.elem_type() };
+    let dtype = match dlbc_ops::op::element_type(i64::from(number)) {
         Ok(dtype) => dtype,
         Err(OpError::Unsupported(reason)) => return Ok(Err(reason)),
         Err(e) => return Err(bad(&e.to_string())),

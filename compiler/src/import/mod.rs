@@ -14,12 +14,14 @@ mod state;
 mod unify;
 mod unread;
 mod unused_inputs;
+mod words;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, PrintOp, Value};
-use dlbc_ops::op::read::Reader;
+use dlbc_ops::op::read::{Reader, Words};
 use dlbc_ops::op::{Op, readers};
 use dlbc_ops::tensor::TensorType;
 use dlbc_proto::onnx::NodeProto;
@@ -32,6 +34,18 @@ use state::{Import, Refusal};
 
 use crate::error::{CompileError, Unsupported};
 use crate::options::Options;
+
+/// Returns the strings of a model in the order of their numbers.
+pub(crate) fn vocabulary(model: &Model) -> Vec<String> {
+    Words::new(words::strings(&model.proto)).strings()
+}
+
+/// Returns the names of the inputs and outputs of a model that are declared as strings.
+pub(crate) fn string_tensors(model: &Model) -> Vec<String> {
+    let graph = model.graph();
+    let all = graph.input.iter().chain(&graph.output);
+    all.filter(|info| words::is_string(info)).map(|info| info.name().to_string()).collect()
+}
 
 /// Reads a model into a graph of operators.
 ///
@@ -85,6 +99,7 @@ fn attempt(
         named: HashSet::new(),
         read: nodes.len(),
         unread,
+        words: RefCell::new(Words::new(words::strings(&model.proto))),
     };
     let mut read = |import: &mut Import| {
         import.initializers()?;
@@ -146,6 +161,10 @@ impl Import<'_> {
         while inputs.last() == Some(&None) {
             inputs.pop();
         }
+        if inputs.iter().flatten().any(|v| self.words.borrow().holds(*v)) && !words::takes_strings(op) {
+            self.refuse(node, &title, Refusal::from("expected numbers, found strings"), name);
+            return Ok(());
+        }
         let mut reading = self.reading(expanded, &inputs, &attributes);
         let read = (reader.read)(&mut reading).and_then(|outputs| {
             reading.check_complete(outputs.len())?;
@@ -174,11 +193,6 @@ impl Import<'_> {
     ) -> Result<Result<Reader, String>, CompileError> {
         let Some(reader) = self.readers.get(&(domain, node.op_type())) else {
             return Ok(Err(match node.op_type() {
-                // `ZipMap` only converts the tensor of probabilities to dictionaries.
-                "ZipMap" => {
-                    "expected a tensor of probabilities: skl2onnx writes it with options={'zipmap': False}"
-                        .into()
-                }
                 op if is_quantised(op) => "quantised: expected the float model".into(),
                 _ => "no importer".into(),
             }));

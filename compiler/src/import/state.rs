@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::op::Op;
-use dlbc_ops::op::read::{Attr, Reader, Reading};
+use dlbc_ops::op::read::{Attr, Reader, Reading, Words};
 use dlbc_ops::tensor::Tensor;
 use dlbc_proto::onnx::{NodeProto, TensorProto};
-use dlbc_proto::{Model, Name};
+use dlbc_proto::{DataType, Model, Name};
 
 use super::convert::convert;
 use super::function::Expanded;
 use super::module_path::module_path;
 use super::name::node_name;
+use super::words;
 use crate::error::{CompileError, MODEL_INPUT};
 use crate::options::Options;
 
@@ -37,6 +38,8 @@ pub struct Import<'a> {
     pub read: usize,
     /// Tensors that nodes of the main graph compute and nothing uses.
     pub unread: &'a HashSet<String>,
+    /// Strings of the model.
+    pub words: RefCell<Words>,
 }
 
 /// The reason why a node is refused.
@@ -69,6 +72,9 @@ impl Import<'_> {
         for t in &graph.initializer {
             let tensor = self.tensor(t)?;
             self.constant(t.name(), tensor)?;
+            if t.data_type() == DataType::String.to_onnx() {
+                self.words.borrow_mut().mark(self.values[t.name()]);
+            }
         }
         for s in &graph.sparse_initializer {
             let name = s.values.as_ref().map_or("", |v| v.name()).to_string();
@@ -82,6 +88,9 @@ impl Import<'_> {
     /// Reads a tensor of the file.
     pub fn tensor(&self, t: &TensorProto) -> Result<Tensor, CompileError> {
         let data = self.model.tensor(t)?;
+        if data.dtype == DataType::String {
+            return words::numbers(&self.words.borrow(), &data);
+        }
         convert(data.dtype, &data.dims, data.bytes, t.name())
     }
 
@@ -123,6 +132,7 @@ impl Import<'_> {
             asked_inputs: Cell::default(),
             origin,
             max_tensor_bytes: self.options.max_tensor_bytes,
+            words: &self.words,
         }
     }
 

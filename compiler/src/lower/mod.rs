@@ -86,7 +86,17 @@ fn finish(
     program.set_outputs(outputs);
     program.remove_unused();
     program.check().map_err(|faults| CompileError::BrokenGraph { pass: "lower", faults })?;
+    let info = Info { reads_missing: reads_missing(&program), ..info };
     Ok(Program { graph: program, info })
+}
+
+/// Returns whether a program reads NaN as a missing value: it has trees, or tests values for NaN.
+fn reads_missing(program: &Graph<Prim>) -> bool {
+    program.nodes().any(|id| match (program.op(id), program.node_inputs(id).as_slice()) {
+        (Prim::TreeLeaves(_), _) => true,
+        (Prim::Binary(prim::Binary::Equal), [a, b]) => a == b,
+        _ => false,
+    })
 }
 
 /// Adds the seed, the rules, the ledger and the outputs of relevance, and records them in `info`.

@@ -18,6 +18,7 @@ mod select;
 mod slice;
 mod softmax;
 mod transpose;
+mod tree_leaves;
 mod unary;
 mod window_max;
 mod window_sum;
@@ -68,6 +69,7 @@ pub fn implementation(prim: &Prim) -> Option<&dyn CpuPrimitive> {
         Prim::Softmax(prim) => prim,
         Prim::TopK(prim) => prim,
         Prim::Transpose(prim) => prim,
+        Prim::TreeLeaves(prim) => prim,
         Prim::Unary(prim) => prim,
         Prim::WindowMax(prim) => prim,
         Prim::WindowMaxShare(prim) => prim,

@@ -13,11 +13,16 @@ pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("IsNaN", 9, |r| {
             let x = r.input(0)?;
-            let same = r.add(EQUAL, &[x, x])?;
-            Ok(vec![r.add(Compare { f: None, swap: false }, &[same])?])
+            Ok(vec![is_nan(r, x)?])
         }),
         Reader::new("IsInf", 10, is_inf),
     ]
+}
+
+/// Builds the test of each element for NaN.
+pub(super) fn is_nan(r: &mut Reading, x: Value) -> Result<Value, OpError> {
+    let same = r.add(EQUAL, &[x, x])?;
+    r.add(Compare { f: None, swap: false }, &[same])
 }
 
 fn is_inf(r: &mut Reading) -> Result<Vec<Value>, OpError> {

@@ -13,9 +13,12 @@ mod array_feature_extractor;
 mod attention;
 mod batch_norm;
 mod bias_gelu;
+mod binarizer;
 mod bitwise;
 mod cast;
+mod category;
 mod center_crop_pad;
+mod classifier;
 mod col2im;
 mod compare;
 mod concat;
@@ -30,6 +33,7 @@ mod elements;
 mod embed_norm;
 mod expand;
 mod eye_like;
+mod feature_vectorizer;
 mod fourier;
 mod fused_product;
 mod gather;
@@ -41,10 +45,12 @@ mod gru;
 mod hardmax;
 mod heads;
 mod identity;
+mod imputer;
 mod interpolate;
 mod is_nan;
 mod layer_norm;
 mod linear;
+mod linear_model;
 mod local_response_norm;
 mod loss;
 mod lower;
@@ -59,6 +65,7 @@ mod multi_head_attention;
 mod nchwc;
 mod non_max_suppression;
 mod non_zero;
+mod normalizer;
 mod pad;
 mod padding_mask;
 mod pool;
@@ -83,11 +90,14 @@ mod slice;
 mod softmax;
 mod space;
 mod spectrum;
+mod support_vectors;
 mod tensor_scatter;
 mod top_k;
 mod transpose;
+mod tree_ensemble;
 mod trigonometry;
 mod trilu;
+mod zip_map;
 
 pub mod fold;
 pub mod read;
@@ -131,6 +141,7 @@ pub use slice::Slice;
 pub use softmax::Softmax;
 pub use top_k::TopK;
 pub use transpose::Transpose;
+pub use tree_ensemble::{Aggregate, TreeEnsemble};
 pub use trigonometry::Trigonometric;
 pub use trilu::Trilu;
 
@@ -244,6 +255,7 @@ op_table! {
     Sub,
     TopK,
     Transpose,
+    TreeEnsemble,
     Trilu,
 }
 
@@ -259,8 +271,10 @@ pub fn readers() -> Vec<Reader> {
         attention::readers(),
         batch_norm::readers(),
         bias_gelu::readers(),
+        binarizer::readers(),
         bitwise::readers(),
         cast::readers(),
+        category::readers(),
         center_crop_pad::readers(),
         col2im::readers(),
         compare::readers(),
@@ -276,6 +290,7 @@ pub fn readers() -> Vec<Reader> {
         embed_norm::readers(),
         expand::readers(),
         eye_like::readers(),
+        feature_vectorizer::readers(),
         fourier::readers(),
         fused_product::readers(),
         gather::readers(),
@@ -286,9 +301,11 @@ pub fn readers() -> Vec<Reader> {
         gru::readers(),
         hardmax::readers(),
         identity::readers(),
+        imputer::readers(),
         is_nan::readers(),
         layer_norm::readers(),
         linear::readers(),
+        linear_model::readers(),
         local_response_norm::readers(),
         loss::readers(),
         lp_norm::readers(),
@@ -301,6 +318,7 @@ pub fn readers() -> Vec<Reader> {
         nchwc::readers(),
         non_max_suppression::readers(),
         non_zero::readers(),
+        normalizer::readers(),
         pad::readers(),
         pool::readers(),
         prelu::readers(),
@@ -321,10 +339,13 @@ pub fn readers() -> Vec<Reader> {
         softmax::readers(),
         space::readers(),
         spectrum::readers(),
+        support_vectors::readers(),
         tensor_scatter::readers(),
         top_k::readers(),
         transpose::readers(),
+        tree_ensemble::readers(),
         trilu::readers(),
+        zip_map::readers(),
     ]
     .concat()
 }

@@ -41,6 +41,7 @@ mod tests;
 mod top_k;
 mod transform;
 mod transpose;
+mod tree_leaves;
 mod unary;
 mod window;
 mod window_max;
@@ -77,6 +78,7 @@ pub use softmax::Softmax;
 pub use top_k::TopK;
 pub use transform::Transform;
 pub use transpose::Transpose;
+pub use tree_leaves::{Forest, TreeLeaves};
 pub use unary::Unary;
 pub use window::{ConvGeometry, Window};
 pub use window_max::{WindowMax, WindowMaxShare};
@@ -176,7 +178,7 @@ prim_table! {
         Reduce, Softmax, Attention, AttentionShare,
         Reshape, Transpose, Slice, SliceTranspose, Concat, Pad, Expand,
         Gather, ScatterAdd,
-        TopK, NonMaxSuppression,
+        TopK, NonMaxSuppression, TreeLeaves,
         Merge, MergeTranspose, Scan,
     }
 }

@@ -51,6 +51,7 @@ fn samples() -> Vec<Prim> {
         Prim::Merge(Merge { condition: n.clone() }),
         Prim::MergeTranspose(MergeTranspose { condition: n.clone(), second: true, to: shape }),
         Prim::Iota(Iota { len: m }),
+        Prim::TreeLeaves(TreeLeaves { depth: 6 }),
         Prim::Scan(scan()),
     ];
     let unary = [Unary::Abs, Unary::Neg, Unary::Sign, Unary::Exp, Unary::Log, Unary::Sqrt, Unary::Reciprocal];

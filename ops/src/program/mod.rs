@@ -94,6 +94,15 @@ pub struct Info {
     /// Metadata of the model file by key, and [`CLASS_LABELS`] if a node of the model holds class names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// True if the model reads NaN as a missing value, so that inputs may contain it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_missing: bool,
+    /// Strings of the model, which programs know by their index; the number after the last one stands for all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vocabulary: Vec<String>,
+    /// Names of the inputs and outputs that are strings of [`Info::vocabulary`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strings: Vec<String>,
     /// Outputs that a sigmoid or softmax computes: their values are probabilities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<String>,

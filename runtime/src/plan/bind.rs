@@ -68,7 +68,7 @@ pub(crate) fn bind(info: &Info, inputs: &Views<'_>) -> Result<Bindings, RuntimeE
                 }
             }
         }
-        check_finite(&input.name, tensor)?;
+        check_finite(&input.name, tensor, info.reads_missing)?;
     }
     for (input, dim, size) in formulas {
         if dim.eval(&bindings) != Some(size) {
@@ -83,13 +83,15 @@ pub(crate) fn bind(info: &Info, inputs: &Views<'_>) -> Result<Bindings, RuntimeE
     Ok(bindings)
 }
 
-/// Refuses a tensor of floats that contains NaN or an infinity.
-fn check_finite(name: &str, tensor: &TensorView<'_>) -> Result<(), RuntimeError> {
+/// Refuses a tensor of floats that contains NaN, unless it stands for a missing value, or an infinity.
+fn check_finite(name: &str, tensor: &TensorView<'_>, reads_missing: bool) -> Result<(), RuntimeError> {
     if !tensor.dtype().is_float() {
         return Ok(());
     }
     let values = tensor.as_f32().map_or_else(|| Cow::Owned(tensor.to_f32()), Cow::Borrowed);
-    let Some(flat) = values.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let Some(flat) = values.iter().position(|v| !(v.is_finite() || reads_missing && v.is_nan())) else {
+        return Ok(());
+    };
     let mut rest = flat;
     let mut index: Vec<usize> = tensor
         .dims()

@@ -25,6 +25,7 @@ mod slice;
 mod softmax;
 mod top_k;
 mod transpose;
+mod tree_leaves;
 mod unary;
 mod window_max;
 mod window_sum;
@@ -65,6 +66,7 @@ pub(super) fn implementation(prim: &Prim) -> Option<&dyn CudaPrimitive> {
         Prim::Softmax(prim) => prim,
         Prim::TopK(prim) => prim,
         Prim::Transpose(prim) => prim,
+        Prim::TreeLeaves(prim) => prim,
         Prim::Unary(prim) => prim,
         Prim::WindowMax(prim) => prim,
         Prim::WindowMaxShare(prim) => prim,

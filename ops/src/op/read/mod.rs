@@ -2,6 +2,8 @@
 
 mod data_dependent;
 mod shorthand;
+mod strings;
+mod words;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +12,8 @@ use super::{Op, fold};
 use crate::OpError;
 use crate::graph::{Graph, Origin, Value};
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorType};
+
+pub use words::Words;
 
 /// Value of an ONNX attribute.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +102,8 @@ pub struct Reading<'a> {
     pub origin: Origin,
     /// Size in bytes of the largest result that is accepted.
     pub max_tensor_bytes: u64,
+    /// Strings of the model.
+    pub words: &'a RefCell<Words>,
 }
 
 impl Reading<'_> {
@@ -359,10 +365,12 @@ impl Reading<'_> {
         let ty = op.infer(&types)?.into_iter().next();
         let ty = ty.ok_or_else(|| OpError::invalid("outputs of the operator", "at least 1", 0))?;
         self.check_size(&ty)?;
-        let op = fold::fold(self.graph, &op, inputs, &ty)?.unwrap_or(op);
-        let inputs = if matches!(op, Op::Const(_) | Op::Dims { .. }) { &[] } else { inputs };
+        let folded = fold::fold(self.graph, &op, inputs, &ty)?.unwrap_or_else(|| op.clone());
+        let operands = if matches!(folded, Op::Const(_) | Op::Dims { .. }) { &[] } else { inputs };
         let name = self.origin.nodes.first().map_or("", |(n, _)| n.as_str()).to_string();
-        Ok(self.graph.add_value(op, &name, ty, self.origin.clone(), inputs))
+        let y = self.graph.add_value(folded, &name, ty, self.origin.clone(), operands);
+        self.inherit_words(&op, inputs, y);
+        Ok(y)
     }
 
     /// Returns a reading that adds to another graph, such as the step of a recurrence. Names there begin with that of
@@ -379,6 +387,7 @@ impl Reading<'_> {
             asked_inputs: Cell::new(0),
             origin: Origin::onnx(&self.op.to_lowercase(), self.op),
             max_tensor_bytes: self.max_tensor_bytes,
+            words: self.words,
         }
     }
 
@@ -424,22 +433,6 @@ impl Reading<'_> {
     pub fn add_scalar(&mut self, value: f64, dtype: DType) -> Value {
         let array = crate::tensor::Array::F(ndarray::arr0(value).into_dyn());
         self.add_constant(array.to_tensor(dtype))
-    }
-
-    /// Adds an int64 tensor of shape `dims` whose elements are dimensions.
-    ///
-    /// # Errors
-    /// If the tensor exceeds a limit.
-    pub fn add_dims(&mut self, dims: Vec<usize>, values: Vec<Dim>) -> Result<Value, OpError> {
-        self.add(fold::DimTensor { dims, values }.into_op(), &[])
-    }
-
-    /// Adds a change of shape; returns `x` if it already has this shape.
-    ///
-    /// # Errors
-    /// If the number of elements differs.
-    pub fn reshape(&mut self, x: Value, to: Shape) -> Result<Value, OpError> {
-        if self.ty(x).shape == to { Ok(x) } else { self.add(super::Reshape { to }, &[x]) }
     }
 }
 

@@ -8,6 +8,22 @@ use crate::prim::{Binary, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 impl Reading<'_> {
+    /// Adds an int64 tensor of shape `dims` whose elements are dimensions.
+    ///
+    /// # Errors
+    /// If the tensor exceeds a limit.
+    pub fn add_dims(&mut self, dims: Vec<usize>, values: Vec<Dim>) -> Result<Value, OpError> {
+        self.add(crate::op::fold::DimTensor { dims, values }.into_op(), &[])
+    }
+
+    /// Adds a change of shape; returns `x` if it already has this shape.
+    ///
+    /// # Errors
+    /// If the number of elements differs.
+    pub fn reshape(&mut self, x: Value, to: Shape) -> Result<Value, OpError> {
+        if self.ty(x).shape == to { Ok(x) } else { self.add(crate::op::Reshape { to }, &[x]) }
+    }
+
     /// Adds an elementwise function of one operand.
     ///
     /// # Errors
