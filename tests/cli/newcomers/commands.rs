@@ -106,7 +106,8 @@ pub const COMMANDS: &[Expected] = &[
         &["malignant"],
     ),
     says("A6.3", cancer!("--target malignant"), 2, &["--classes"]),
-    says("A7.1", "run $T/strings.onnx", 4, &["depends on no input that carries relevance"]).never(&["element type 8"]),
+    says("A7.1", "run $T/strings.onnx", 4, &["depends on no input that carries relevance"])
+        .never(&["element type 8"]),
     says(
         "A7.2",
         "run $T/people.onnx --csv $T/people.csv --row 1 --rules lrp-epsilon",
