@@ -167,7 +167,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("ops/src/rule/mod.rs", "ops/src/rule/*", "the enum of rules"),
     ("ops/src/prim/mod.rs", "ops/src/prim/*", "the enum of primitives; their contract builds, differentiates and runs graphs of them"),
     ("ops/src/op/read/mod.rs", "ops/src/op/fold.rs", "shape subgraphs fold while a model is read"),
-    ("ops/src/op/read/mod.rs", "ops/src/op/reshape.rs", "an operand is reshaped while a model is read"),
     ("compiler/src/lower/scan_relevance.rs", "compiler/src/lower/rules.rs", "the step of a recurrence is lowered as the whole is"),
     ("ops/src/op/linear.rs", "ops/src/op/matmul.rs", "an operator that builds another, which reads as the first"),
     ("ops/src/op/elements.rs", "ops/src/op/scatter_nd.rs", "two operators that share index arithmetic"),
