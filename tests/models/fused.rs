@@ -73,6 +73,31 @@ fn fused_files_equal_their_originals() {
     }
 }
 
+/// A decoder as exporters write it, and as ONNX Runtime's tools do, on the same weights.
+#[test]
+fn forms_of_a_decoder_agree() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = root().join("scripts/fixtures/decoder_forms.py");
+    let run = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let file = |form: &str| folder.path().join(format!("{form}.onnx"));
+    let forms = ["group", "separate", "multi"].map(|form| Fused {
+        name: form.into(),
+        level: "",
+        original: file("primitives"),
+        inputs: folder.path().join("input.npz"),
+        file: file(form),
+        operators: BTreeSet::new(),
+    });
+    let jobs: Vec<_> = forms.iter().map(|f| (f.file.clone(), f.inputs.clone())).collect();
+    for (form, expected) in forms.iter().zip(onnx_runtime(&jobs).unwrap()) {
+        for rules in ["dlb", "attnlrp", "lrp-epsilon"] {
+            check(form, &expected, rules).unwrap_or_else(|e| panic!("{} {rules}: {e}", form.name));
+        }
+    }
+}
+
 /// Writes the fused files of all models.
 fn fuse(python: &Path, folder: &Path) -> Vec<Fused> {
     let mut files = vec![];
