@@ -1,5 +1,5 @@
-//! Fuses `Linear(x, W) + b`, `Conv(x, W) + b` and `ConvTranspose(x, W) + b` into a layer with bias, for a constant `b` along the
-//! unit axis.
+//! Fuses `Linear(x, W) + b`, `Conv(x, W) + b` and `ConvTranspose(x, W) + b` into a layer with bias, for constant `W` and
+//! `b`, where `b` lies along the unit axis.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
@@ -20,7 +20,8 @@ fn fuse(graph: &mut Graph<Op>, add: NodeId) -> Option<()> {
     let (layer, bias) = if graph.constant(b).is_some() { (a, b) } else { (b, a) };
     let is_layer = matches!(graph.op(layer.node), Op::Linear(_) | Op::Conv(_) | Op::ConvTranspose(_));
     let mut operands = graph.node_inputs(layer.node);
-    if !is_layer || operands.len() != 2 || graph.only_consumer(layer) != Some(add) {
+    let is_fixed = operands.get(1).is_some_and(|w| graph.constant(*w).is_some());
+    if !is_layer || !is_fixed || operands.len() != 2 || graph.only_consumer(layer) != Some(add) {
         return None;
     }
     operands.push(unit_bias(graph, layer, bias)?);

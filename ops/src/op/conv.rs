@@ -4,7 +4,7 @@
 
 use super::Operator;
 use super::read::{Reader, Reading};
-use super::role::{LinearMap, Role, Site};
+use super::role::{BilinearMap, LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Builder, ConvGeometry, Transform, Window};
@@ -27,7 +27,7 @@ impl Operator for Conv {
     }
 
     fn role(&self, live: &[bool]) -> Role<'_> {
-        if live.get(1) == Some(&true) { Role::NoRelevance } else { Role::Linear(self) }
+        if live.starts_with(&[true, true]) { Role::Bilinear(self) } else { Role::Linear(self) }
     }
 }
 
@@ -37,12 +37,20 @@ impl LinearMap for Conv {
     }
 
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
-        b.conv(&self.geometry, x, site.inputs[1], transform, None)
+        if site.data() == 0 {
+            return b.conv(&self.geometry, x, site.inputs[1], transform, None);
+        }
+        let constant = b.transformed(site.inputs[0], transform);
+        b.conv(&self.geometry, constant, x, Transform::Id, None)
     }
 
     fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
-        let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
-        b.conv_transpose(&self.geometry, s, site.inputs[1], transform, &to)
+        if site.data() == 0 {
+            let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
+            return b.conv_transpose(&self.geometry, s, site.inputs[1], transform, &to);
+        }
+        let constant = b.transformed(site.inputs[0], transform);
+        b.conv_weight(&self.geometry, constant, s)
     }
 
     fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value> {
@@ -50,6 +58,22 @@ impl LinearMap for Conv {
         let mut shape = vec![Dim::known(1); b.ty(site.y()).rank()];
         shape[1] = b.ty(bias).dim(0).clone();
         Some(b.reshape(bias, &Shape(shape)))
+    }
+}
+
+/// Both operands are live: a weight that is an input, or that another network computes.
+impl BilinearMap for Conv {
+    fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
+        b.conv(&self.geometry, x, y, Transform::Id, None)
+    }
+
+    fn left(&self, b: &mut Builder, site: &Site, s: Value, y: Value) -> Value {
+        let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
+        b.conv_transpose(&self.geometry, s, y, Transform::Id, &to)
+    }
+
+    fn right(&self, b: &mut Builder, _: &Site, s: Value, x: Value) -> Value {
+        b.conv_weight(&self.geometry, x, s)
     }
 }
 
@@ -90,8 +114,31 @@ pub(super) fn convolution(r: &mut Reading, x: Value, w: Value) -> Result<Value, 
         .filter(|g| (1..1 << 31).contains(g))
         .ok_or_else(|| OpError::invalid("group", "at least 1 and below 2^31", groups))?;
     let geometry = ConvGeometry { window: read_window(r, kernel, &tx)?, groups };
-    let inputs: Vec<Value> = [x, w].into_iter().chain(r.optional(2)).collect();
-    r.add(Conv { geometry }, &inputs)
+    let conv = Conv { geometry };
+    match r.optional(2) {
+        // Beside a computed weight, and where it is computed itself, the bias is an addend with relevance of its own.
+        Some(bias) if r.constant(w).is_none() || r.constant(bias).is_none() => {
+            let y = r.add(conv, &[x, w])?;
+            add_by_channel(r, y, bias)
+        }
+        bias => r.add(conv, &[x, w].into_iter().chain(bias).collect::<Vec<_>>()),
+    }
+}
+
+/// Adds a bias `[channels]` to `y [n, channels, …]`.
+///
+/// # Errors
+/// If the bias has another shape.
+pub(super) fn add_by_channel(r: &mut Reading, y: Value, bias: Value) -> Result<Value, OpError> {
+    let (ty, shape) = (r.ty(y), r.ty(bias).shape);
+    let channels = Shape(vec![ty.dim(1).clone()]);
+    if shape != channels {
+        return Err(OpError::mismatch("bias", channels, r.ty(bias)));
+    }
+    let mut column = vec![Dim::known(1); ty.rank()];
+    column[1] = ty.dim(1).clone();
+    let bias = r.reshape(bias, Shape(column))?;
+    r.add(super::Add, &[y, bias])
 }
 
 /// Reads `strides`, `pads`, `dilations`, `auto_pad` and `ceil_mode`, which convolutions and pools share.

@@ -3,8 +3,9 @@
 //! Reads ONNX `ConvTranspose`. Shapes: x `[n, c, …]`, w `[c, o/groups, …]`, bias `[o]` (optional), y `[n, o, to…]`.
 
 use super::Operator;
+use super::conv::add_by_channel;
 use super::read::{Reader, Reading};
-use super::role::{LinearMap, Role, Site};
+use super::role::{BilinearMap, LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Builder, ConvGeometry, Transform, Window};
@@ -42,7 +43,7 @@ impl Operator for ConvTranspose {
     }
 
     fn role(&self, live: &[bool]) -> Role<'_> {
-        if live.get(1) == Some(&true) { Role::NoRelevance } else { Role::Linear(self) }
+        if live.starts_with(&[true, true]) { Role::Bilinear(self) } else { Role::Linear(self) }
     }
 }
 
@@ -52,16 +53,39 @@ impl LinearMap for ConvTranspose {
     }
 
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
-        b.conv_transpose(&self.geometry, x, site.inputs[1], transform, &self.to)
+        if site.data() == 0 {
+            return b.conv_transpose(&self.geometry, x, site.inputs[1], transform, &self.to);
+        }
+        let constant = b.transformed(site.inputs[0], transform);
+        b.conv_transpose(&self.geometry, constant, x, Transform::Id, &self.to)
     }
 
     fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
-        b.conv(&self.geometry, s, site.inputs[1], transform, None)
+        if site.data() == 0 {
+            return b.conv(&self.geometry, s, site.inputs[1], transform, None);
+        }
+        let constant = b.transformed(site.inputs[0], transform);
+        b.conv_weight(&self.geometry, s, constant)
     }
 
     fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value> {
         let rank = b.ty(site.y()).rank();
         site.inputs.get(2).map(|bias| Self::bias_by_channel(b, *bias, rank))
+    }
+}
+
+/// Both operands are live: a weight that is an input, or that another network computes.
+impl BilinearMap for ConvTranspose {
+    fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
+        b.conv_transpose(&self.geometry, x, y, Transform::Id, &self.to)
+    }
+
+    fn left(&self, b: &mut Builder, _: &Site, s: Value, y: Value) -> Value {
+        b.conv(&self.geometry, s, y, Transform::Id, None)
+    }
+
+    fn right(&self, b: &mut Builder, _: &Site, s: Value, x: Value) -> Value {
+        b.conv_weight(&self.geometry, s, x)
     }
 }
 
@@ -104,8 +128,15 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
             return Err(OpError::mismatch("bias", Shape(vec![channels]), r.ty(bias)));
         }
     }
-    let inputs: Vec<Value> = [x, w].into_iter().chain(bias).collect();
-    Ok(vec![r.add(ConvTranspose { geometry: ConvGeometry { window, groups }, to }, &inputs)?])
+    let conv = ConvTranspose { geometry: ConvGeometry { window, groups }, to };
+    let y = match bias {
+        Some(bias) if r.constant(w).is_none() || r.constant(bias).is_none() => {
+            let y = r.add(conv, &[x, w])?;
+            add_by_channel(r, y, bias)?
+        }
+        bias => r.add(conv, &[x, w].into_iter().chain(bias).collect::<Vec<_>>())?,
+    };
+    Ok(vec![y])
 }
 
 /// Reads the window and the spatial dimensions of the result.

@@ -7,7 +7,7 @@ use super::reference::layout::{array, elems, float, values};
 use super::reference::matrix::{multiply_float, view, view_mut};
 use super::reference::taps::{Taps, taps};
 use super::transform::{transform_float, transformed};
-use super::{ConvGeometry, Transform};
+use super::{ConvGeometry, Reduction, Transform};
 
 /// Convolution. `(x [n, c, …], w [o, c/groups, …], bias? [o])` → `[n, o, …]`. The bias is added unchanged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,12 +79,24 @@ impl Primitive for Conv {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        if d.is_requested(1) {
-            return Err(d.unsupported());
+        let (x, w, r) = (d.x[0], d.x[1], d.r);
+        if d.is_requested(0) {
+            let to = d.shape(0).0[2..].to_vec();
+            let v = d.b.conv_transpose(&self.geometry, r, w, self.w, &to);
+            d.set(0, v);
         }
-        let to = d.shape(0).0[2..].to_vec();
-        let v = d.b.conv_transpose(&self.geometry, d.r, d.x[1], self.w, &to);
-        d.set(0, v);
+        if d.is_requested(1) {
+            if self.w != Transform::Id {
+                return Err(d.unsupported());
+            }
+            let v = d.b.conv_weight(&self.geometry, x, r);
+            d.set(1, v);
+        }
+        if d.is_requested(2) {
+            let axes: Vec<usize> = (0..d.b.ty(r).rank()).filter(|axis| *axis != 1).collect();
+            let v = d.b.reduce(Reduction::Sum, r, &axes);
+            d.set(2, v);
+        }
         Ok(())
     }
 
@@ -123,11 +135,18 @@ impl Primitive for ConvTranspose {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        if d.is_requested(1) {
-            return Err(d.unsupported());
+        let (s, w, r) = (d.x[0], d.x[1], d.r);
+        if d.is_requested(0) {
+            let v = d.b.conv(&self.geometry, r, w, self.w, None);
+            d.set(0, v);
         }
-        let v = d.b.conv(&self.geometry, d.r, d.x[1], self.w, None);
-        d.set(0, v);
+        if d.is_requested(1) {
+            if self.w != Transform::Id {
+                return Err(d.unsupported());
+            }
+            let v = d.b.conv_weight(&self.geometry, r, s);
+            d.set(1, v);
+        }
         Ok(())
     }
 

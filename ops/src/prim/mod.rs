@@ -15,6 +15,7 @@ mod check;
 mod concat;
 mod contract;
 mod conv;
+mod conv_weight;
 mod dims;
 mod expand;
 mod fields;

@@ -6,6 +6,8 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use super::reference::layout::values;
+use super::{Binary, Builder, Unary};
+use crate::graph::Value;
 
 /// Elementwise transform that a matrix product or convolution applies to an operand before it multiplies.
 ///
@@ -25,6 +27,26 @@ pub enum Transform {
     Square,
     /// 1.
     One,
+}
+
+impl Builder {
+    /// Adds nodes that compute a transform of each element, for operands that no kernel transforms.
+    pub fn transformed(&mut self, x: Value, transform: Transform) -> Value {
+        match transform {
+            Transform::Id => x,
+            Transform::Abs => self.abs(x),
+            Transform::Pos => self.unary(Unary::Relu, x),
+            Transform::Neg => {
+                let zero = self.scalar_like(0.0, x);
+                self.binary(Binary::Min, x, zero)
+            }
+            Transform::Square => self.mul(x, x),
+            Transform::One => {
+                let (one, shape) = (self.scalar_like(1.0, x), self.ty(x).shape);
+                self.expand(one, &shape)
+            }
+        }
+    }
 }
 
 /// Applies a transform to a float; NaN stays NaN except under `One`.
