@@ -310,6 +310,7 @@ impl From<ArtifactError> for Error {
     fn from(error: ArtifactError) -> Error {
         match error {
             ArtifactError::Proto(error) => error.into(),
+            ArtifactError::Seed { .. } => Error::unsupported(error.to_string()).with_remedy(Remedy::AllUnits),
             error if error.is_unsupported() => Error::unsupported(error.to_string()),
             error => Error::invalid_model(error.to_string()),
         }

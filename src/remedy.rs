@@ -76,6 +76,8 @@ pub enum Remedy {
     ClassNames,
     /// Another kind of target: all of the output, or pixels.
     OtherTarget,
+    /// All units as the target.
+    AllUnits,
     /// Names of the outputs with boxes: [`DetectorHints::outputs`](crate::DetectorHints::outputs).
     BoxOutputs,
     /// Layout of the outputs with boxes, where it is known: [`DetectorHints::layout`](crate::DetectorHints::layout).

@@ -34,8 +34,8 @@ const EXPORTED: &str = "dlbc.";
 /// Integrated gradients have their quadrature points as rows of the batch.
 ///
 /// # Errors
-/// When a primitive has no ONNX form for its types, the explained output has more than 3 axes, the target is out of range, or
-/// the composite needs several runs that one model cannot express.
+/// When a primitive has no ONNX form for its types, the explained output has more than 3 axes and the target is not
+/// [`ExportTarget::All`], the target is out of range, or the composite needs several runs that one model cannot express.
 pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, ArtifactError> {
     let info = &program.info;
     let mut graph = program.graph.clone();
@@ -170,7 +170,8 @@ fn replace_seed_input(
     let input = graph.inputs().iter().find(|id| graph.node(**id).name() == SEED).copied();
     let input = Value { node: input.ok_or_else(|| missing("a seed"))?, slot: 0 };
     let (ty, dtype) = (graph.ty(output).clone(), graph.ty(input).dtype);
-    if ty.rank() > 3 || ty.dtype == DType::Bool {
+    let has_units = ty.rank() <= 3 || options.target == Some(ExportTarget::All);
+    if !has_units || ty.dtype == DType::Bool {
         return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
     // The seed of derivatives is 1, since the composite multiplies by values itself if at all.
@@ -222,7 +223,8 @@ fn compute_seed(
         let last = prim::Slice { axis: 1, start: positions - &unit_dim, len: unit_dim.clone(), step: 1 };
         explained = b.add(last, &[explained])?;
     }
-    let UnitMasks { masks, valid } = export_target::unit_masks(b, explained, &batch, options.target, input)?;
+    let UnitMasks { masks, valid, sharing } =
+        export_target::unit_masks(b, explained, &batch, options.target, input)?;
     let zero = b.scalar(dtype, 0.0);
     let last_position = match rows {
         [_, positions] => {
@@ -252,6 +254,11 @@ fn compute_seed(
     }
     if b.graph.ty(total).shape != ty.shape {
         total = b.add(prim::Expand { to: ty.shape.clone() }, &[total])?;
+    }
+    if let Some(count) = sharing.filter(|_| options.seed_value == ExportSeedValue::One) {
+        let count = b.add(prim::Dims { dims: vec![], values: vec![count] }, &[])?;
+        let count = b.add(prim::Cast { to: dtype }, &[count])?;
+        total = b.add(Prim::Binary(Binary::Div), &[total, count])?;
     }
     if mode == Mode::Default {
         return Ok(Seed { value: total, valid });

@@ -87,9 +87,12 @@ pub(crate) struct UnitMasks {
     pub masks: Vec<(Value, f64)>,
     /// Mask `[batch]` of the rows whose requested unit exists; `None` if all of them exist.
     pub valid: Option<Value>,
+    /// Number of units that share the seed, where it is symbolic; their shares are then 1.
+    pub sharing: Option<Dim>,
 }
 
-/// Marks the explained units of the output `y`: `[unit]`, `[batch, unit]`, or `[batch, 1, unit]` at the explained position.
+/// Marks the explained units of the output `y`: `[unit]`, `[batch, unit]`, or `[batch, 1, unit]` at the explained position; all
+/// units of an output of any rank.
 /// `input` is the value of [`CHOSEN_TARGET`] if the target is not fixed.
 ///
 /// # Errors
@@ -146,9 +149,15 @@ pub(crate) fn unit_masks(
             vec![(minuend, 1.0), (unit_index(b, subtrahend, &units, batch, &mut valid)?, -1.0)]
         }
         Some(ExportTarget::All) => {
-            let count = units.as_known().ok_or("expected a known number of units")?;
+            // The positions of an output of more than 3 axes are units, too.
+            let shared = if axis > 2 { &ty.shape.0[1..] } else { &ty.shape.0[axis..] };
+            let count = shared.iter().fold(Dim::known(1), |n, d| &n * d);
             let every = b.add(Prim::Binary(Binary::Equal), &[all, all])?;
-            return Ok(UnitMasks { masks: vec![(every, 1.0 / count.max(1) as f64)], valid: None });
+            let (share, sharing) = match count.as_known() {
+                Some(n) => (1.0 / n.max(1) as f64, None),
+                None => (1.0, Some(count)),
+            };
+            return Ok(UnitMasks { masks: vec![(every, share)], valid: None, sharing });
         }
     };
     let mut masks = vec![];
@@ -156,7 +165,7 @@ pub(crate) fn unit_masks(
         let unit = b.add(prim::Reshape { to: column.clone() }, &[unit])?;
         masks.push((b.add(Prim::Binary(Binary::Equal), &[unit, all])?, share));
     }
-    Ok(UnitMasks { masks, valid })
+    Ok(UnitMasks { masks, valid, sharing: None })
 }
 
 /// Adds a fixed unit index for each row, `[batch]`. If the number of units is symbolic, `valid` becomes the mask of rows for

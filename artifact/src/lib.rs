@@ -60,7 +60,10 @@ pub enum ArtifactError {
         name: Name,
     },
     /// An explained output whose seed an exported model cannot compute.
-    #[error("output {output} of type {ty} cannot be explained in an exported model: expected at most 3 axes")]
+    #[error(
+        "output {output} of type {ty} has no unit that an exported model can explain: expected numbers, and at most 3 axes unless the \
+         target is all units"
+    )]
     Seed {
         /// Name of the explained output.
         output: Name,

@@ -56,7 +56,7 @@ fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions, sign_values
         [u] => (1, 1, *u),
         [b, u] => (*b, 1, *u),
         [b, p, u] => (*b, *p, *u),
-        _ => panic!(),
+        [b, rest @ ..] => (*b, 1, rest.iter().product()),
     };
     let values = y.to_f32();
     let mut seed = vec![0.0; values.len()];
@@ -306,7 +306,19 @@ fn metadata_say_what_was_exported() {
 }
 
 #[test]
-fn outputs_of_more_axes_are_refused() {
+fn all_of_an_output_of_more_axes_is_explained() {
+    let mut suite = Suite::default();
+    for shape in ["2,2,3,5", "n,2,p,5", "n,p,2,3,5"] {
+        for seed_value in [ExportSeedValue::One, ExportSeedValue::Value] {
+            let options = ExportOptions { target: Some(ExportTarget::All), seed_value, multiplier: 7.0 };
+            suite.add_with(shape, &linear(shape), &[("n", 3), ("p", 4)], None, options);
+        }
+    }
+    suite.check(1e-5);
+}
+
+#[test]
+fn a_unit_of_an_output_of_more_axes_is_refused() {
     let error = export(&linear("n,2,3,5"), &ExportOptions::default()).unwrap_err();
     assert!(error.is_unsupported() && error.to_string().contains("at most 3 axes"), "{error}");
 }

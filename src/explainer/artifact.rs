@@ -40,7 +40,7 @@ pub fn export(program: &Program, options: &ExportOptions, path: &Path) -> Result
 /// Converts an error of the artifact format, with its kind.
 fn from_artifact_error(e: ArtifactError) -> Error {
     match e {
-        ArtifactError::Proto(e) => e.into(),
+        e @ (ArtifactError::Proto(_) | ArtifactError::Seed { .. }) => e.into(),
         e if e.is_unsupported() => Error::unsupported(e.to_string()),
         e => Error::invalid(e.to_string()),
     }
