@@ -279,6 +279,16 @@ pub enum RuntimeError {
         /// Names of the model's outputs.
         known: Vec<String>,
     },
+    /// The starting relevance that the caller sets does not fit the explained output.
+    #[error("invalid starting relevance of output `{output}`: expected {expected}, found {found}")]
+    Seed {
+        /// Name of the explained output.
+        output: String,
+        /// Property that the tensor or the request must have.
+        expected: String,
+        /// Property that it has.
+        found: String,
+    },
     /// The seed of a row is 0 everywhere and cannot be scaled to the requested sum.
     #[error(
         "invalid seed of row {row} of output `{output}`: expected a value other than 0 to scale to {total}, found none"
@@ -291,6 +301,11 @@ pub enum RuntimeError {
         /// Requested sum of the magnitudes.
         total: f64,
     },
+    /// The program has been compiled without relevance.
+    #[error(
+        "the program explains nothing: expected one that has been compiled with relevance, found outputs only"
+    )]
+    ForwardOnly,
     /// The list of targets is empty or contains a target twice.
     #[error("invalid targets: expected at least one, each once, found {}", targets(.0))]
     Targets(Vec<Target>),
@@ -404,6 +419,7 @@ impl RuntimeError {
             | RuntimeError::Detector { .. }
             | RuntimeError::OutputShape { .. }
             | RuntimeError::UnknownOutput { .. }
+            | RuntimeError::ForwardOnly
             | RuntimeError::ZeroSeed { .. } => ErrorKind::Usage,
             RuntimeError::Load { .. }
             | RuntimeError::NotCompiled(_)
@@ -417,6 +433,7 @@ impl RuntimeError {
             | RuntimeError::InvalidDimension { .. }
             | RuntimeError::Circular { .. }
             | RuntimeError::Shapes(_)
+            | RuntimeError::Seed { .. }
             | RuntimeError::Baseline { .. } => ErrorKind::InvalidInput,
         }
     }

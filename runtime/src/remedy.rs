@@ -65,6 +65,8 @@ impl RuntimeError {
             | RuntimeError::OtherOutput { .. }
             | RuntimeError::OutputShape { .. }
             | RuntimeError::UnknownOutput { .. }
+            | RuntimeError::Seed { .. }
+            | RuntimeError::ForwardOnly
             | RuntimeError::ZeroSeed { .. }
             | RuntimeError::Targets(_)
             | RuntimeError::UnknownRelevance { .. }

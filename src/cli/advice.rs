@@ -54,6 +54,7 @@ pub fn advice(remedy: &Remedy) -> Option<String> {
         Remedy::OtherTarget => {
             "`--target all` explains all of it, `--task segmentation` the pixels of a class or above a threshold".into()
         }
+        Remedy::AllUnits => "`--target all` explains all of it".into(),
         Remedy::BoxOutputs => "add `--box-outputs BOXES,SCORES[,LABELS]`, or the one output with everything".into(),
         Remedy::BoxLayout(None) => "add `--box-layout LAYOUT` with one of these".into(),
         Remedy::BoxLayout(Some(layout)) => format!("`--box-layout {layout}` says so"),
@@ -65,7 +66,7 @@ fn live(names: &[String]) -> String {
     let flag = |name: &str| format!("`--live {}`", visible(name));
     let flags: Vec<String> = names.iter().take(LISTED).map(|name| flag(name)).collect();
     match (flags.len(), names.len()) {
-        (0, _) => "`--live NAME` lets an input of integers carry relevance".into(),
+        (0, _) => "`--live NAME` lets an input of integers carry relevance; `dlbc run --forward-only` explains nothing".into(),
         (listed, all) if listed < all => format!("add {} and so on", flags.join(", ")),
         _ => format!("add {}", flags.join(", ")),
     }

@@ -8,7 +8,8 @@ pub fn is_separable(request: &Request) -> bool {
     let sums_rows = request.ledger || request.modules || request.heads || request.experts;
     let varies_positions = request.positions_first || !matches!(request.position, Position::At(_));
     let keeps_tensors = request.keep_all || !request.keep.is_empty();
-    !(sums_rows || varies_positions || keeps_tensors || request.baseline.is_some())
+    let is_tensor = request.baseline.is_some() || request.seed.is_some();
+    !(sums_rows || varies_positions || keeps_tensors || is_tensor)
 }
 
 /// Returns the explanation of each sample of a batch; `None` in contrastive mode, for boxes, and when a tensor does not have one

@@ -114,6 +114,14 @@ impl ExplainerBuilder {
         self
     }
 
+    /// Compiles the model without relevance: the explainer predicts and explains nothing, whatever the model is. The relevance of
+    /// an artifact stays.
+    #[must_use]
+    pub fn forward_only(mut self) -> ExplainerBuilder {
+        self.load.forward_only = true;
+        self
+    }
+
     /// Reads the outputs as boxes of a detector, so that targets may be boxes. Empty hints are inferred from the outputs' shapes.
     #[must_use]
     pub fn detector(mut self, hints: DetectorHints) -> ExplainerBuilder {

@@ -31,6 +31,8 @@ pub struct LoadOptions {
     pub compiler: Options,
     /// Limits of the model file.
     pub limits: Limits,
+    /// True to compile a model without relevance. An artifact has its relevance in any case.
+    pub forward_only: bool,
     /// Names of the compilation settings that the caller set, as they stand in messages. An artifact refuses all of them.
     pub settings: Vec<&'static str>,
 }
@@ -150,6 +152,12 @@ pub fn load_model(
     let load_seconds = clock.elapsed().as_secs_f64();
     let compiler = Options { output: choose(&DeclaredOutput::of_model(&model))?, ..options.compiler.clone() };
     let clock = Instant::now();
+    if options.forward_only {
+        let _activity = notes.start(COMPILING);
+        let program = dlbc_compiler::compile_forward(&model, &compiler)?;
+        let compile_seconds = clock.elapsed().as_secs_f64();
+        return Ok(Loaded { program, split: None, load_seconds, compile_seconds });
+    }
     let compiled = compile(&model, &compiler, notes)?;
     let split = split(&mut model, &compiler, &compiled)?;
     let compile_seconds = clock.elapsed().as_secs_f64();

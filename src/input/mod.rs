@@ -10,7 +10,7 @@ mod feature;
 mod fit;
 #[cfg(feature = "eval")]
 mod many;
-mod npy;
+pub mod npy;
 mod npy_header;
 pub mod npz;
 #[cfg(feature = "images")]

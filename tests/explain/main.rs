@@ -14,5 +14,6 @@ mod library;
 mod plans;
 mod positions;
 mod repeat;
+mod seeds;
 mod stages;
 mod targets;

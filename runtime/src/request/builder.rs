@@ -1,6 +1,7 @@
 //! Builder methods of a request.
 
 use dlbc_backend::{CancelToken, Tensors};
+use dlbc_ops::tensor::Tensor;
 
 use super::{Detector, Position, Request, SeedValue, Target, Task};
 
@@ -18,6 +19,11 @@ impl Request {
     /// Sets the starting relevance of a target unit.
     pub fn seed_value(self, seed_value: SeedValue) -> Request {
         Request { seed_value, ..self }
+    }
+
+    /// Sets the starting relevance of each element of the explained output; see [`Request::seed`].
+    pub fn seed(self, seed: impl Into<Option<Tensor>>) -> Request {
+        Request { seed: seed.into(), ..self }
     }
 
     /// Sets the sum of the starting relevance of a row.

@@ -7,6 +7,7 @@ mod target;
 mod task;
 
 use dlbc_backend::{CancelToken, Tensors};
+use dlbc_ops::tensor::Tensor;
 
 pub use detector::{BoxLayout, BoxSelector, BoxTarget, Detector};
 pub use pixels::{Pixels, Region};
@@ -58,6 +59,10 @@ pub struct Request {
     pub target: Target,
     /// Starting relevance of a target unit.
     pub seed_value: SeedValue,
+    /// Starting relevance of each element of the explained output, of its shape: a start of the caller's own in place of the
+    /// target, [`Request::seed_value`], [`Request::multiplier`] and [`Request::normalize_to`], none of which then count. In
+    /// contrastive mode positive elements support and negative ones oppose. `None` unless set.
+    pub seed: Option<Tensor>,
     /// Sum of the starting relevance of a row: 100 unless set.
     pub multiplier: f64,
     /// Sum to which the magnitudes of each row's starting relevance are scaled, whatever [`Request::seed_value`] is; `None` scales
@@ -99,6 +104,7 @@ impl Default for Request {
         Request {
             target: Target::Argmax,
             seed_value: SeedValue::One,
+            seed: None,
             multiplier: 100.0,
             normalize_to: None,
             task: None,

@@ -7,6 +7,8 @@ use crate::request::{Request, SeedValue, Target};
 
 /// Returns the seeds of the supporting and the opposing track.
 ///
+/// Positive elements of the request's own seed seed the supporting track, negative ones the opposing track.
+///
 /// The first unit of a difference seeds the supporting track, the second the opposing track. For other targets the explained
 /// units seed the supporting track, and the rivals (the unexplained units of the same group: a row, the classes of a pixel, the
 /// classes of a box) seed the opposing one:
@@ -20,6 +22,13 @@ use crate::request::{Request, SeedValue, Target};
 /// Source: the starting relevance of DLBacktrace version 1.
 pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor; 2] {
     let start = seed.tensor.to_f64();
+    if request.seed.is_some() {
+        let part = |sign: f64| {
+            let part: Vec<f32> = start.iter().map(|v| (sign * v).max(0.0) as f32).collect();
+            Tensor::from_f32(output.dims(), &part)
+        };
+        return [part(1.0), part(-1.0)];
+    }
     let (mut supporting, mut opposing) = (start.clone(), vec![0.0; start.len()]);
     let dims = output.dims();
     let values = output.to_f64();

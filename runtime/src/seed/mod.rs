@@ -6,6 +6,7 @@ mod convention;
 mod group;
 mod pixels;
 mod selection;
+mod tensor;
 mod units;
 
 #[cfg(test)]
@@ -32,7 +33,8 @@ pub(crate) use units::explained_positions;
 /// [`Detector`](crate::Detector) describe the other outputs.
 ///
 /// # Errors
-/// When the output does not fit the task or the target, or the target is out of range.
+/// When the output does not fit the task or the target, the target is out of range, or the request's own seed does not fit the
+/// output.
 pub(crate) fn seed(
     name: &str,
     outputs: &Tensors,
@@ -44,6 +46,9 @@ pub(crate) fn seed(
     if let Some(task) = request.task.filter(|task| !task.fits(dims)) {
         let (task, expected) = (task.name(), task.expects());
         return Err(RuntimeError::Task { task, expected, output: name.into(), shape: dims.to_vec() });
+    }
+    if let Some(start) = &request.seed {
+        return tensor::seed(name, output, start);
     }
     let values = output.to_f64();
     let selection = match request.target {

@@ -112,7 +112,7 @@ impl Session {
     /// the whole run.
     ///
     /// # Errors
-    /// Those of [`Session::explain`], and an empty list of targets or one with duplicates. The tensors of a reverse grow with
+    /// Those of [`Session::explain`], and an empty list of targets or one with duplicates. [`Request::seed`] takes one target. The tensors of a reverse grow with
     /// the number of targets, so that many targets can exceed [`SessionOptions::max_tensor_bytes`] where one does not.
     ///
     /// # Examples
@@ -144,8 +144,16 @@ impl Session {
         if targets.is_empty() || has_duplicates {
             return Err(RuntimeError::Targets(targets.to_vec()));
         }
+        if request.seed.is_some() && targets.len() > 1 {
+            let (expected, found) = ("one target".to_string(), targets.len().to_string());
+            let output = self.program().info.explained.clone();
+            return Err(RuntimeError::Seed { output, expected, found });
+        }
         let inputs = inputs.views();
         let info = &self.program().info;
+        if info.explained.is_empty() {
+            return Err(RuntimeError::ForwardOnly);
+        }
         if request.baseline.is_some() && !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
             return Err(RuntimeError::NoBaseline { rules: info.rules.clone() });
         }

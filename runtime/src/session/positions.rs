@@ -19,7 +19,12 @@ impl AtPositions {
             }
             Target::Above(_) | Target::Pixels(_) | Target::Box(_) => false,
         };
-        if request.positions_first || request.position == Position::All || !targets.iter().all(is_unit) {
+        let is_tensor = request.seed.is_some();
+        if is_tensor
+            || request.positions_first
+            || request.position == Position::All
+            || !targets.iter().all(is_unit)
+        {
             return None;
         }
         let of_row = |row: usize| explained_positions(&request.position, row, rows, positions).ok();

@@ -1,5 +1,7 @@
 //! Translation of flags into targets: pixels, boxes or units.
 
+use std::path::Path;
+
 use dlbc_runtime::{BoxSelector, BoxTarget, Pixels, Target, Task};
 
 use super::scene::box_name;
@@ -36,6 +38,17 @@ impl TargetArgs {
             )));
         }
         Ok(if classes.is_empty() { vec![None] } else { classes.iter().map(|c| Some(*c)).collect() })
+    }
+
+    /// Returns the only target of a start from a file: every element of the output.
+    ///
+    /// # Errors
+    /// When a flag selects a target, which the file replaces.
+    pub(super) fn elements(&self, file: &Path) -> anyhow::Result<Vec<NamedTarget>> {
+        if let Some(flag) = self.first_flag() {
+            return Err(usage(format!("`{flag}` has no effect where the start is a file")));
+        }
+        Ok(vec![NamedTarget { name: file.display().to_string(), target: Target::All }])
     }
 
     /// Returns the pixel targets of a segmentation. Their region is filled in when the picture is known

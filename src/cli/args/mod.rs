@@ -11,6 +11,7 @@ mod picture;
 mod plain;
 mod run;
 mod scene;
+mod start;
 mod targets;
 mod text;
 mod values;
@@ -25,6 +26,7 @@ pub use model::ExplainArgs;
 pub use picture::PictureArgs;
 pub use plain::plain;
 pub use run::{Color, RunArgs};
+pub use start::Start;
 pub use targets::TargetArgs;
 pub use text::TextArgs;
 pub use values::{Device, Keep};
@@ -248,7 +250,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(title(&args), "-1");
-        assert_eq!((args.target.position, args.target.multiplier), (Some(Position::At(-2)), -3.0));
+        assert_eq!((args.target.position.clone(), args.target.multiplier()), (Some(Position::At(-2)), -3.0));
         assert_eq!(args.picture.mean, Some(vec![-0.5, 1.0]));
     }
 
@@ -256,7 +258,7 @@ mod tests {
     fn defaults_are_those_of_the_contract() {
         let args = run_args(&[]).unwrap();
         assert_eq!((title(&args).as_str(), args.target.total()), ("argmax", 100.0));
-        assert_eq!((args.target.start, args.repeat), (SeedValue::One, None));
+        assert_eq!((&args.target.start, args.repeat), (&Start::Units(SeedValue::One), None));
         assert_eq!((args.on.device, args.keep), (Device::Auto, Keep::Inputs));
         assert_eq!(args.explain.rules(), "dlb");
     }
@@ -271,6 +273,9 @@ mod tests {
         for extra in [
             &["--task", "multi-class", "--threshold", "0.5"][..],
             &["--threshold", "0.5", "--target", "1"],
+            &["--start", "start.npy", "--target", "1"],
+            &["--start", "start.npy", "--multiplier", "1"],
+            &["--start", "start.npy", "--task", "binary-segmentation"],
             &["--task", "binary-segmentation", "--position", "0"],
         ] {
             let refused = run_args(extra).unwrap().target.check().unwrap_err();

@@ -128,8 +128,21 @@ impl ExplainArgs {
         Ok(LoadOptions {
             compiler: self.options(limits)?,
             limits: limits.model(),
+            forward_only: false,
             settings: self.compile_time(),
         })
+    }
+
+    /// Returns the name of the first flag that concerns relevance.
+    pub fn relevance_flag(&self) -> Option<&'static str> {
+        let flags = [
+            ("--rules", self.rules.is_some()),
+            ("--mode", self.mode.is_some()),
+            ("--output", self.output.is_some()),
+            ("--live", !self.live.is_empty()),
+            ("--no-relevance", !self.no_relevance.is_empty()),
+        ];
+        flags.into_iter().find(|(_, is_set)| *is_set).map(|(flag, _)| flag)
     }
 
     /// Returns the tensor of `--output`.

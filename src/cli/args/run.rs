@@ -60,6 +60,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
     pub repeat: Option<usize>,
 
+    /// Run the model and explain nothing: the result holds its outputs.
+    #[arg(long, help_heading = "Results")]
+    pub forward_only: bool,
+
     /// Tensors whose relevance is written: inputs, all, or names separated by commas.
     #[arg(long, value_name = "WHAT", default_value = "inputs", help_heading = "Results")]
     pub keep: Keep,
@@ -133,6 +137,26 @@ impl RunArgs {
     pub fn has_inputs(&self) -> bool {
         let named = !self.input.is_empty() || self.inputs.is_some() || self.csv.is_some();
         named || self.picture.is_given() || self.text.is_given()
+    }
+
+    /// Returns the name of the first flag that concerns relevance.
+    pub fn relevance_flag(&self) -> Option<&'static str> {
+        let of_start = self.target.start.file().map(|_| "--start");
+        let flags = [
+            ("--baseline", self.baseline.is_some()),
+            ("--keep", self.keep != Keep::Inputs),
+            ("--heatmap", self.heatmap.is_some()),
+            ("--overlay", self.overlay.is_some()),
+            ("--expert-map", self.expert_map.is_some()),
+            ("--words", self.words),
+            ("--ledger", self.ledger),
+            ("--layers", self.layers),
+            ("--heads", self.heads),
+            ("--experts", self.experts),
+        ];
+        let set = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag);
+        let of_target = || self.target.first_flag();
+        self.explain.relevance_flag().or(of_start).or_else(of_target).or_else(|| set.into_iter().next())
     }
 
     /// Returns the options of masks and boxes that flags set.

@@ -3,15 +3,19 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dlbc_runtime::{Position, SeedValue, Task};
+use dlbc_runtime::{Position, Task};
 
 use super::scene::SceneArgs;
+use super::start::{Start, start};
 use super::values::{finite, positive_number};
 use super::words::word;
 use crate::cli::exit::{Code, advised, usage};
 use dlbc::classes::Classes;
 use dlbc::detector::DetectorHints;
 use dlbc::target::NamedTarget;
+
+/// Multiplier of the starting relevance unless a flag sets it.
+const MULTIPLIER: f64 = 100.0;
 
 /// Target and its starting relevance.
 #[derive(Clone, Debug, Args)]
@@ -33,13 +37,13 @@ pub struct TargetArgs {
     /// Read the output as [position, batch, unit], the order of many recurrent networks and text recognisers.
     #[arg(long)]
     pub positions_first: bool,
-    /// Starting relevance of the target: the multiplier, signed so that positive relevance supports the target, or the
-    /// target's value.
-    #[arg(long, value_parser = word::<SeedValue>(), default_value = "one")]
-    pub start: SeedValue,
-    /// Multiplier of the starting relevance.
-    #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true)]
-    pub multiplier: f64,
+    /// Starting relevance of the target: one, the multiplier, signed so that positive relevance supports the target; value,
+    /// the target's own; or a .npy file with that of each element of the output, in place of a target.
+    #[arg(long, value_name = "one|value|FILE.npy", value_parser = start, default_value = "one")]
+    pub start: Start,
+    /// Multiplier of the starting relevance [default: 100].
+    #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true)]
+    multiplier: Option<f64>,
     /// Scale the magnitudes of each row's starting relevance to this sum; later layers are never rescaled.
     #[arg(long, value_name = "F", value_parser = positive_number, allow_hyphen_values = true,
           conflicts_with = "multiplier")]
@@ -73,6 +77,9 @@ impl TargetArgs {
     }
 
     fn find(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
+        if let Some(file) = self.start.file() {
+            return self.elements(file);
+        }
         if self.detects() {
             return self.boxes(classes);
         }
@@ -125,9 +132,30 @@ impl TargetArgs {
         }
     }
 
+    /// Returns the multiplier of the starting relevance.
+    pub fn multiplier(&self) -> f64 {
+        self.multiplier.unwrap_or(MULTIPLIER)
+    }
+
     /// Returns the sum of a row's starting relevance under `--start one`.
     pub fn total(&self) -> f64 {
-        self.scaler.unwrap_or(self.multiplier)
+        self.scaler.unwrap_or(self.multiplier())
+    }
+
+    /// Returns the name of the first flag that selects a target or scales its starting relevance.
+    pub fn first_flag(&self) -> Option<&'static str> {
+        let flags = [
+            ("--target", self.target.is_some()),
+            ("--position", self.position.is_some()),
+            ("--positions-first", self.positions_first),
+            ("--multiplier", self.multiplier.is_some()),
+            ("--scaler", self.scaler.is_some()),
+            ("--task", self.task.is_some()),
+            ("--threshold", self.threshold.is_some()),
+            ("--class", !self.scene.class.is_empty()),
+        ];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag);
+        flags.chain(self.scene.segmentation_flags()).chain(self.scene.detection_flags()).next()
     }
 }
 

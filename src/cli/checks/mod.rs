@@ -27,8 +27,11 @@ impl Checks {
     /// Checks the explanations of a run; measures correlations only if `compare` is true.
     pub fn new(again: &Again, explained: &[Explained], compare: bool) -> Checks {
         let zeros = explained.iter().map(|e| zero::reason(again, e)).collect();
-        let (correlations, similar) =
-            if compare { similar::check(again, explained) } else { Default::default() };
+        let (correlations, similar) = if compare && again.request.seed.is_none() {
+            similar::check(again, explained)
+        } else {
+            Default::default()
+        };
         Checks { correlations, similar, zeros }
     }
 

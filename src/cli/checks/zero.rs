@@ -36,6 +36,10 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<Finding> {
         return Some(same);
     }
     if explanation.seed.to_f64().iter().all(|v| *v == 0.0) {
+        if again.request.seed.is_some() {
+            let help = "`--start one` and `--start value` start at a target";
+            return Some(finding("the start is 0 everywhere", help.into()));
+        }
         let output = if info.rules == "integrated-gradients" { " with another `--output`" } else { "" };
         let help = format!("`--rules integrated-gradients`{output} starts with a derivative");
         return Some(finding("the explained value is 0, so that nothing starts", help));

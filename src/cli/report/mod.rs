@@ -4,6 +4,7 @@ pub mod difference;
 pub mod evaluation;
 pub mod experts;
 pub mod features;
+pub mod forward;
 pub mod modules;
 pub mod pictures;
 pub mod provenance;

@@ -7,7 +7,7 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::SeedValue;
 use sha2::{Digest, Sha256};
 
-use crate::cli::args::RunArgs;
+use crate::cli::args::{RunArgs, Start};
 use dlbc::diff::{LABELS, Labels};
 use dlbc::input::Inputs;
 use dlbc::wording::number;
@@ -22,19 +22,31 @@ pub fn metadata(
     inputs: &Inputs,
     args: &RunArgs,
 ) -> anyhow::Result<BTreeMap<String, String>> {
-    let start = match args.target.start {
-        SeedValue::One => format!("one × {}", number(args.target.total(), 9)),
-        SeedValue::Value => "value".to_string(),
+    let mut metadata = of_model(info, inputs)?;
+    let start = match &args.target.start {
+        Start::Units(SeedValue::One) => format!("one × {}", number(args.target.total(), 9)),
+        Start::Units(SeedValue::Value) => "value".to_string(),
+        Start::File(path) => path.display().to_string(),
     };
-    let mut metadata = BTreeMap::from([
+    metadata.extend([
         ("explained".to_string(), info.explained.clone()),
-        ("inputs_hash".to_string(), digest(&inputs.tensors)),
         ("mode".to_string(), info.mode.name().to_string()),
-        ("model".to_string(), info.model.clone()),
         ("rules".to_string(), info.rules.clone()),
         ("rules_hash".to_string(), info.rules_hash.clone()),
         ("start".to_string(), start),
         ("target".to_string(), target.to_string()),
+    ]);
+    Ok(metadata)
+}
+
+/// Returns the metadata of a run that do not depend on an explanation: model and inputs.
+///
+/// # Errors
+/// Never for these types.
+pub fn of_model(info: &Info, inputs: &Inputs) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut metadata = BTreeMap::from([
+        ("inputs_hash".to_string(), digest(&inputs.tensors)),
+        ("model".to_string(), info.model.clone()),
         ("version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
     ]);
     metadata.extend(info.hashes.iter().map(|(file, hash)| (format!("sha256/{file}"), hash.clone())));

@@ -3,14 +3,14 @@
 use dlbc_ops::program::{Info, Mode, SeedSign};
 use dlbc_runtime::{SeedValue, Target};
 
-use crate::cli::args::RunArgs;
+use crate::cli::args::{RunArgs, Start};
 use crate::cli::terminal::Console;
 use dlbc::explained::Explained;
 use dlbc::wording::{plural, visible};
 
 /// Notes the tensor at which relevance starts if it is not the explained output, and the number of rows that start with 0.
 pub fn note(info: &Info, explained: &[Explained], args: &RunArgs, console: Console) {
-    if args.target.start == SeedValue::Value || info.mode == Mode::Contrastive {
+    if args.target.start != Start::Units(SeedValue::One) || info.mode == Mode::Contrastive {
         return;
     }
     let differs = explained.iter().any(|e| matches!(e.target.target, Target::Difference(..)));

@@ -3,7 +3,7 @@
 mod runs;
 
 use crate::cli::args::DiffArgs;
-use crate::cli::exit::{Code, failure};
+use crate::cli::exit::{Code, failure, usage};
 use crate::cli::report::difference::text;
 use crate::cli::terminal::{Console, print};
 use dlbc::diff::difference;
@@ -17,6 +17,9 @@ const LISTED: usize = 10;
 /// # Errors
 /// Fails for files that are not results, for results without a common tensor and, with exit code 6, for a missed bound.
 pub fn diff(mut args: DiffArgs, console: Console) -> anyhow::Result<()> {
+    if args.run.forward_only {
+        return Err(usage("`--forward-only` leaves nothing to compare: expected runs that explain"));
+    }
     let (first, second) = runs::results(&mut args, console)?;
     let difference = difference(&args.options(), &first, &second)?;
     print(&if args.run.json { json_text(&difference)? + "\n" } else { text(&difference) })?;

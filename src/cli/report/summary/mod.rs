@@ -14,7 +14,7 @@ use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Explanation, SeedValue, Target};
 
-use crate::cli::args::{Color, RunArgs};
+use crate::cli::args::{Color, RunArgs, Start};
 use crate::cli::checks::Checks;
 use crate::cli::report;
 use crate::cli::terminal::{Align, Console, Table};
@@ -28,11 +28,11 @@ use dlbc::scene::Scene;
 use dlbc::tokens;
 use dlbc::wording::{json_text, number, plural, visible};
 use model::{LISTED, TargetSummary};
-use picture::Picture;
 use track::TrackSummary;
 use units::Units;
 
-pub use model::{Summary, Times};
+pub use model::{Summary, Times, in_order};
+pub use picture::Picture;
 pub use pictures::{json, text};
 
 /// Share of the starting relevance below which a note says how little reaches the inputs.
@@ -353,11 +353,12 @@ fn balances(targets: &[TargetSummary]) -> Table {
 fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
     let inputs = info.inputs.iter().filter_map(|i| explanation.supporting.relevance.get(&i.name));
     let arrived: f64 = inputs.flat_map(|t| t.to_f64()).map(f64::abs).sum();
-    let started = match args.target.start {
-        SeedValue::One if !explanation.argmax.is_empty() => {
+    let started = match &args.target.start {
+        Start::Units(SeedValue::One) if !explanation.argmax.is_empty() => {
             args.target.total().abs() * explanation.argmax.len() as f64
         }
-        SeedValue::One | SeedValue::Value => explanation.supporting.seed_sum.abs(),
+        Start::Units(SeedValue::One | SeedValue::Value) => explanation.supporting.seed_sum.abs(),
+        Start::File(_) => explanation.seed.to_f64().iter().map(|v| v.abs()).sum(),
     };
     if started > 0.0 { arrived / started } else { 1.0 }
 }

@@ -121,6 +121,6 @@ pub struct TargetSummary {
 }
 
 /// Serialises a list of pairs as a map that keeps their order.
-fn in_order<S: serde::Serializer>(pairs: &[(String, Answer)], serializer: S) -> Result<S::Ok, S::Error> {
+pub fn in_order<S: serde::Serializer>(pairs: &[(String, Answer)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(name, answer)| (name, answer)))
 }

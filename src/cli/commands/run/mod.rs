@@ -1,12 +1,14 @@
 //! `dlbc run`: runs a model or artifact and explains its outputs.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod contents;
+mod forward;
+
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use dlbc_ops::program::{Info, Output, Program, Repeat};
-use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Explanation, Request, SessionOptions, Target, Tensors};
 
 use crate::cli::args::{Keep, RunArgs};
@@ -16,7 +18,7 @@ use crate::cli::exit::{Code, advised, unsupported};
 use crate::cli::report::pictures::Heatmap;
 use crate::cli::report::several::DrawingFile;
 use crate::cli::report::summary::{self, Summary, Times};
-use crate::cli::report::{modules, pictures, provenance, reading, several, start};
+use crate::cli::report::{pictures, reading, several, start};
 use crate::cli::terminal::{Console, print};
 use dlbc::classes::Classes;
 use dlbc::detector::{self, DeclaredOutput, DetectorOutputs};
@@ -28,8 +30,7 @@ use dlbc::heatmap::format::DrawingFormat;
 use dlbc::input::vocabulary;
 use dlbc::input::{self, Inputs};
 use dlbc::notes::Notes;
-use dlbc::results::keys;
-use dlbc::results::{Contents, FeatureTable, Format, check};
+use dlbc::results::{Contents, Format, check};
 use dlbc::scene::Scene;
 use dlbc::scene::region;
 use dlbc::scene::region::PictureInput;
@@ -47,6 +48,9 @@ const QUADRATURE: f64 = 0.05;
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
     args.target.check()?;
+    if args.forward_only {
+        return forward::run(args, console);
+    }
     let format = args.out.as_deref().map(Format::of).transpose()?;
     if format == Some(Format::Csv) && args.csv.is_none() {
         return Err(advised(
@@ -94,6 +98,11 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         .zip(inputs.as_ref())
         .map(|(source, inputs)| input::baseline::read(&info.inputs, source, &pictures, inputs, &sources));
     let baseline = baseline.transpose()?;
+    let read_start = |path: &Path| {
+        let read = input::npy::open(path, args.limits.tensor_bytes());
+        read.with_context(|| format!("start `{}`", path.display()))
+    };
+    let start = args.target.start.file().map(read_start).transpose()?;
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
     let overlays = several::overlays(args.overlay.as_deref(), &names, &targets)?;
@@ -130,6 +139,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
             targets: &targets,
             classes: &classes,
             baseline: baseline.as_ref(),
+            start: start.as_ref(),
             args,
             console,
         };
@@ -191,6 +201,8 @@ struct Job<'a> {
     targets: &'a [NamedTarget],
     classes: &'a Classes,
     baseline: Option<&'a Tensors>,
+    /// Starting relevance of each element of the output, where it is a file.
+    start: Option<&'a Tensor>,
     args: &'a RunArgs,
     console: Console,
 }
@@ -207,7 +219,8 @@ impl Job<'_> {
         targets.iter_mut().for_each(|named| named.set_mask(within, class_last));
         let request = request(args, &inputs)
             .detector(self.detector_outputs.map(|f| f.detector.clone()))
-            .baseline(self.baseline.cloned());
+            .baseline(self.baseline.cloned())
+            .seed(self.start.cloned());
         let (explained, seconds) =
             explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
         (times.prepare, times.forward, times.reverse) = (seconds.prepare, seconds.forward, seconds.reverse);
@@ -221,7 +234,8 @@ impl Job<'_> {
         let overlays = overlays.into_iter().zip(&explained).filter_map(overlay);
         let drawings =
             heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
-        let contents = args.out.is_some().then(|| contents(info, &inputs, &explained, args)).transpose()?;
+        let contents =
+            args.out.is_some().then(|| contents::contents(info, &inputs, &explained, args)).transpose()?;
         let again = Again {
             explainer: self.explainer,
             inputs: &inputs,
@@ -334,8 +348,8 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         Keep::Names(names) => (names.clone(), false),
     };
     let mut request = Request::new()
-        .seed_value(args.target.start)
-        .multiplier(args.target.multiplier)
+        .seed_value(args.target.start.value())
+        .multiplier(args.target.multiplier())
         .normalize_to(args.target.scaler)
         .task(args.target.task())
         .position(args.target.position.clone().unwrap_or_else(|| inputs.position()))
@@ -345,54 +359,4 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
     (request.ledger, request.modules, request.heads) = (args.ledger, args.layers, args.heads);
     request.experts = args.experts || args.expert_map.is_some();
     request
-}
-
-/// Returns the content of the result file: the first target under the common keys and, for several targets, each target
-/// under keys with its name as well.
-fn contents(
-    info: &Info,
-    inputs: &Inputs,
-    explained: &[Explained],
-    args: &RunArgs,
-) -> anyhow::Result<Contents> {
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in &explained[0].explanation.outputs {
-        tensors.insert(keys::output(name), tensor.clone());
-    }
-    put(&mut tensors, "", &explained[0].explanation, info, args.ledger);
-    if explained.len() > 1 {
-        for e in explained {
-            put(&mut tensors, &keys::of_target(&e.target.name), &e.explanation, info, args.ledger);
-        }
-    }
-    let targets: Vec<&str> = explained.iter().map(|e| e.target.name.as_str()).collect();
-    let metadata = provenance::metadata(info, &targets.join(","), inputs, args)?;
-    let table = inputs.table.as_ref().map(|table| FeatureTable::new(table, inputs, explained));
-    Ok(Contents { tensors, metadata, table })
-}
-
-/// Inserts the relevance of an explanation and, if `ledger` is true, the sums of its ledger, under keys that begin with
-/// `prefix`.
-fn put(
-    tensors: &mut BTreeMap<String, Tensor>,
-    prefix: &str,
-    explanation: &Explanation,
-    info: &Info,
-    ledger: bool,
-) {
-    let names = ["", "_neg"];
-    for ((track, values), name) in info.mode.tracks().iter().zip(explanation.tracks()).zip(names) {
-        let parts = modules::tensors(values.modules.as_deref(), values.heads.as_deref(), name).into_iter();
-        tensors.extend(parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
-        for (name, tensor) in &values.relevance {
-            tensors.insert(format!("{prefix}{}", keys::relevance_of(*track, name)), tensor.clone());
-        }
-        if ledger {
-            for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(values.sums()) {
-                let bytes = std::sync::Arc::new(value.to_le_bytes());
-                let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
-                tensors.extend(scalar.map(|t| (format!("{prefix}{}", keys::ledger_sum(*track, name)), t)));
-            }
-        }
-    }
 }
