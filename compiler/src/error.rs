@@ -238,9 +238,13 @@ fn names(known: &[String]) -> String {
 /// Stands in [`Unsupported::op`] for a model input whose type is not supported.
 pub(crate) const MODEL_INPUT: &str = "model input";
 
-/// Lists unsupported operators, each with its number of nodes, its reason and its first node, and unsupported inputs.
+/// Stands in [`Unsupported::op`] for a model output whose type is not supported.
+pub(crate) const MODEL_OUTPUT: &str = "model output";
+
+/// Lists unsupported operators, each with its number of nodes, its reason and its first node, and unsupported inputs and outputs.
 fn describe(items: &[Unsupported]) -> String {
-    let (inputs, operators): (Vec<_>, Vec<_>) = items.iter().partition(|i| i.op == MODEL_INPUT);
+    let (outputs, others): (Vec<_>, Vec<_>) = items.iter().partition(|i| i.op == MODEL_OUTPUT);
+    let (inputs, operators): (Vec<_>, Vec<_>) = others.into_iter().partition(|i| i.op == MODEL_INPUT);
     let count = |items: &[&Unsupported]| items.iter().map(|i| i.nodes.len()).sum::<usize>();
     let s = |n: usize| if n == 1 { "" } else { "s" };
     let mut titles = vec![];
@@ -251,12 +255,16 @@ fn describe(items: &[Unsupported]) -> String {
     if !inputs.is_empty() {
         titles.push(format!("{} unsupported input{}", count(&inputs), s(count(&inputs))));
     }
+    if !outputs.is_empty() {
+        titles.push(format!("{} unsupported output{}", count(&outputs), s(count(&outputs))));
+    }
     let first = |i: &Unsupported| Name::new(i.nodes.first().map_or("", String::as_str)).to_string();
     let operators = operators
         .iter()
         .map(|i| format!("{} ×{} ({}), first {}", Name::new(&i.op), i.nodes.len(), i.reason, first(i)));
     let names = |i: &Unsupported| i.nodes.iter().map(|n| Name::new(n).to_string()).collect::<Vec<_>>();
-    let inputs = inputs.iter().map(|i| format!("{} ({})", names(i).join(", "), i.reason));
-    let list: Vec<String> = operators.chain(inputs).collect();
+    let tensors = inputs.iter().chain(&outputs);
+    let tensors = tensors.map(|i| format!("{} ({})", names(i).join(", "), i.reason));
+    let list: Vec<String> = operators.chain(tensors).collect();
     format!("{}: {}", titles.join(" and "), list.join("; "))
 }

@@ -56,6 +56,11 @@ pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError
         import.failed.extend(node.output.iter().cloned());
         return Ok(());
     }
+    if node.input.iter().any(|i| import.sequences.contains_key(i)) {
+        let refusal = Refusal::from("operand: expected a tensor, found a sequence");
+        import.refuse(node, node.op_type(), refusal, node_name(node).to_string());
+        return Ok(());
+    }
     let outputs = match node.op_type() {
         "If" => read_if(import, expanded),
         "Loop" => read_loop(import, expanded),

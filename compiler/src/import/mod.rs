@@ -10,6 +10,7 @@ mod inputs;
 mod module_path;
 mod name;
 mod order;
+mod sequence;
 mod state;
 mod unify;
 mod unread;
@@ -32,7 +33,7 @@ use name::{nearest, node_name};
 use order::read_order;
 use state::{Import, Refusal};
 
-use crate::error::{CompileError, Unsupported};
+use crate::error::{CompileError, MODEL_OUTPUT, Unsupported};
 use crate::options::Options;
 
 /// Returns the strings of a model in the order of their numbers.
@@ -93,6 +94,7 @@ fn attempt(
         options,
         graph: Graph::default(),
         values: HashMap::new(),
+        sequences: HashMap::new(),
         failed: BTreeSet::new(),
         unsupported: BTreeMap::new(),
         readers: readers().into_iter().map(|r| ((r.domain, r.op), r)).collect(),
@@ -141,6 +143,9 @@ impl Import<'_> {
         if control::is_control(node) {
             return control::read(self, expanded);
         }
+        if sequence::is_sequence(self, node) {
+            return sequence::read(self, expanded);
+        }
         let (name, op) = (node_name(node).to_string(), node.op_type());
         let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
         let title = if domain.is_empty() { op.to_string() } else { format!("{domain}::{op}") };
@@ -153,6 +158,10 @@ impl Import<'_> {
         };
         if node.input.iter().any(|i| self.failed.contains(i)) {
             self.failed.extend(node.output.iter().cloned());
+            return Ok(());
+        }
+        if node.input.iter().any(|i| self.sequences.contains_key(i)) {
+            self.refuse(node, &title, Refusal::from("operand: expected a tensor, found a sequence"), name);
             return Ok(());
         }
         let attributes = attribute::read(self.model, node)?;
@@ -213,7 +222,8 @@ impl Import<'_> {
 
     /// Adds the outputs, and removes nodes that no output needs.
     fn finish(mut self) -> Result<Graph<Op>, CompileError> {
-        let outputs = &self.model.graph().output;
+        let model = self.model;
+        let outputs = &model.graph().output;
         if outputs.is_empty() {
             return Err(CompileError::NoOutputs);
         }
@@ -222,6 +232,11 @@ impl Import<'_> {
             let name = output.name();
             if !output_names.insert(name) {
                 return Err(CompileError::DuplicateOutput(Name::new(name)));
+            }
+            if self.sequences.contains_key(name) && !self.values.contains_key(name) {
+                let refusal = Refusal::from("expected a tensor, found a sequence");
+                self.unsupported.entry((MODEL_OUTPUT.into(), refusal)).or_default().push(name.into());
+                self.failed.insert(name.into());
             }
             if !self.values.contains_key(name) && !self.failed.contains(name) {
                 return Err(CompileError::MissingOutput(Name::new(name)));

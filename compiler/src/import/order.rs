@@ -35,7 +35,7 @@ pub fn read_order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n 
                     missing[i] += 1;
                     readers[*producer].push(i);
                 }
-                None if import.values.contains_key(tensor) || import.failed.contains(tensor) => {}
+                None if import.is_in_scope(tensor) => {}
                 None => {
                     return Err(CompileError::MissingTensor {
                         node: Name::new(node_name(node)),

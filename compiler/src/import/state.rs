@@ -26,6 +26,8 @@ pub struct Import<'a> {
     pub graph: Graph<Op>,
     /// Value of each ONNX tensor that is in scope.
     pub values: HashMap<String, Value>,
+    /// Elements of each ONNX sequence that is in scope.
+    pub sequences: HashMap<String, Vec<Value>>,
     /// Tensors that depend on an unsupported node.
     pub failed: BTreeSet<String>,
     /// Names of unsupported nodes, by operator and reason.
@@ -139,6 +141,11 @@ impl Import<'_> {
     /// Returns whether an output of a node has a name and is used.
     fn is_read(&self, output: &str) -> bool {
         !output.is_empty() && !self.unread.contains(output)
+    }
+
+    /// Returns whether a tensor or sequence has been read, or depends on an unsupported node.
+    pub fn is_in_scope(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.sequences.contains_key(name) || self.failed.contains(name)
     }
 
     /// Records a node that is not supported; its outputs fail.

@@ -1,12 +1,13 @@
 //! Einstein sums of one or two operands. Reads `Einsum` as transposes, a matrix product and sums.
 //!
 //! `bnij,jbnd->ibnd` is a product with batch `b n`, rows `i` and columns `d`, summed over `j`. An ellipsis stands for
-//! axes that broadcast. Repeated indices within one operand (diagonals) and more than two operands are not supported.
+//! axes that broadcast. An index that an operand repeats takes its diagonal. More than two operands are not supported.
 
 use super::read::{Reader, Reading};
 use super::{MatMul, Reduce, ReduceKind, Transpose};
 use crate::OpError;
 use crate::graph::Value;
+use crate::prim::Binary;
 use crate::tensor::{Dim, Shape};
 
 /// Returns the reader of `Einsum`.
@@ -36,7 +37,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut dots = 0;
     for (text, value) in texts.iter().zip(&inputs) {
         let letters = letters(text, r.ty(*value).rank(), &mut dots)?;
-        terms.push(Term { value: *value, letters });
+        terms.push(diagonal(r, Term { value: *value, letters })?);
     }
     let output = match right {
         Some(text) => explicit(text, dots)?,
@@ -91,16 +92,29 @@ fn letters(text: &str, rank: usize, dots: &mut usize) -> Result<Vec<char>, OpErr
     if letters.len() != rank {
         return Err(OpError::mismatch("rank of an operand", format!("{} for {text}", letters.len()), rank));
     }
-    for (i, c) in letters.iter().enumerate() {
-        if letters[..i].contains(c) {
-            return Err(OpError::unsupported(
-                &format!("indices of {text}"),
-                "each once",
-                format!("`{c}` twice"),
-            ));
-        }
-    }
     Ok(letters)
+}
+
+/// Takes the diagonal of axes that have the same index, until each index occurs once.
+fn diagonal(r: &mut Reading, mut x: Term) -> Result<Term, OpError> {
+    let twice = |letters: &[char]| {
+        (0..letters.len()).find_map(|i| Some((letters[..i].iter().position(|c| *c == letters[i])?, i)))
+    };
+    while let Some((first, second)) = twice(&x.letters) {
+        let ty = r.ty(x.value);
+        let (dim, other) = (ty.dim(first).clone(), ty.dim(second));
+        if dim != *other {
+            return Err(OpError::dims(&format!("dimension of index `{}`", x.letters[first]), &dim, other));
+        }
+        let (row, column) = (r.count_along(&dim, first, ty.rank())?, r.count_along(&dim, second, ty.rank())?);
+        let is_diagonal = r.compare(Binary::Equal, row, column)?;
+        let zero = r.add_scalar(0.0, ty.dtype);
+        let value = r.select(is_diagonal, x.value, zero)?;
+        let value = r.add(Reduce { kind: ReduceKind::Sum, axes: vec![second], keep: false }, &[value])?;
+        x.letters.remove(second);
+        x.value = value;
+    }
+    Ok(x)
 }
 
 /// Returns the indices of an output from its text in the equation.

@@ -4,6 +4,7 @@
 //! Shapes: data `[d₀, …]`, indices of the same rank, the result (or the updates) of the indices' shape.
 
 use super::read::{Reader, Reading, resolve};
+use super::scatter_extremum::{self, Combination};
 use super::{Add, Gather, Mul, Op, Overwrite, Range, ScatterAdd};
 use crate::OpError;
 use crate::graph::Value;
@@ -111,7 +112,7 @@ fn scatter(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.reshape(y, shape)?])
 }
 
-/// Returns `data` with its rows `at` replaced by `updates`, or with `updates` added to them.
+/// Returns `data` with its rows `at` replaced by `updates`, or with `updates` combined with them.
 pub(super) fn combine(
     r: &mut Reading,
     reduction: &str,
@@ -126,7 +127,10 @@ pub(super) fn combine(
             let added = r.add(ScatterAdd { to: rows }, &[updates, at])?;
             r.add(Add, &[data, added])
         }
-        other => Err(OpError::unsupported("reduction", "none or add", other)),
+        other => match Combination::of(other) {
+            Some(f) => scatter_extremum::combine(r, f, data, at, updates, &rows),
+            None => Err(OpError::mismatch("reduction", "none, add, mul, max or min", other)),
+        },
     }
 }
 

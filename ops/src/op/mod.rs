@@ -14,6 +14,7 @@ mod attention;
 mod batch_norm;
 mod bias_gelu;
 mod binarizer;
+mod bit_shift;
 mod bitwise;
 mod cast;
 mod category;
@@ -57,6 +58,7 @@ mod lower;
 mod lp_norm;
 mod lstm;
 mod matmul;
+mod max_pool_indices;
 mod max_unpool;
 mod merge;
 mod mixture;
@@ -83,6 +85,7 @@ mod rotary_embedding;
 mod sampling;
 mod scaler;
 mod scan;
+mod scatter_extremum;
 mod scatter_nd;
 mod select;
 mod skip_norm;
@@ -97,6 +100,7 @@ mod transpose;
 mod tree_ensemble;
 mod trigonometry;
 mod trilu;
+mod unique;
 mod zip_map;
 
 pub mod fold;
@@ -272,6 +276,7 @@ pub fn readers() -> Vec<Reader> {
         batch_norm::readers(),
         bias_gelu::readers(),
         binarizer::readers(),
+        bit_shift::readers(),
         bitwise::readers(),
         cast::readers(),
         category::readers(),
@@ -345,6 +350,7 @@ pub fn readers() -> Vec<Reader> {
         transpose::readers(),
         tree_ensemble::readers(),
         trilu::readers(),
+        unique::readers(),
         zip_map::readers(),
     ]
     .concat()

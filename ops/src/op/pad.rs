@@ -122,7 +122,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "constant" => PadMode::Constant(value),
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
-        other => return Err(OpError::unsupported("mode", "constant, reflect or edge", other)),
+        "wrap" => return wrapped(r, x, &axes, &pads),
+        other => return Err(OpError::mismatch("mode", "constant, reflect, edge or wrap", other)),
     };
     let zeros: Vec<Dim> = vec![Dim::known(0); rank];
     let (mut before, mut after) = (zeros.clone(), zeros);
@@ -143,4 +144,33 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Ok(vec![y]);
     }
     Ok(vec![r.add(Pad { before, after, mode }, &[y])?])
+}
+
+/// Pads with the elements of the other end, as if the operand were repeated. Negative padding is a slice before it.
+fn wrapped(r: &mut Reading, x: Value, axes: &[usize], pads: &[Dim]) -> Result<Vec<Value>, OpError> {
+    let mut y = x;
+    for (i, axis) in axes.iter().enumerate() {
+        let (before, after) = (&pads[i], &pads[i + axes.len()]);
+        let is_negative = |d: &Dim| d.as_known().is_some_and(|v| v < 0);
+        let crop = |d: &Dim| if is_negative(d) { &Dim::known(0) - d } else { Dim::known(0) };
+        if is_negative(before) || is_negative(after) {
+            let len = &(r.ty(y).dim(*axis) - &crop(before)) - &crop(after);
+            y = r.slice(y, *axis, crop(before), len)?;
+        }
+        let dim = r.ty(y).dim(*axis).clone();
+        if let Some(pad) = [before, after].into_iter().find(|p| (&dim - p).as_known().is_some_and(|v| v < 0))
+        {
+            return Err(OpError::unsupported("pads of mode wrap", format!("at most {dim}"), pad));
+        }
+        let is_added = |d: &Dim| !d.is(0) && !is_negative(d);
+        let mut parts = vec![y];
+        if is_added(before) {
+            parts.insert(0, r.slice(y, *axis, &dim - before, before.clone())?);
+        }
+        if is_added(after) {
+            parts.push(r.slice(y, *axis, Dim::known(0), after.clone())?);
+        }
+        y = if let [single] = parts[..] { single } else { r.add(super::Concat { axis: *axis }, &parts)? };
+    }
+    Ok(vec![y])
 }

@@ -4,6 +4,7 @@
 
 use super::Operator;
 use super::conv::read_window;
+use super::max_pool_indices;
 use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Route, Site};
 use crate::OpError;
@@ -140,14 +141,15 @@ pub(super) fn read_average(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(AveragePool { window, count_include_pad }, &[x])?])
 }
 
-/// Reads the largest element of each window.
+/// Reads the largest element of each window, and its place.
 pub(super) fn read_max(r: &mut Reading) -> Result<Vec<Value>, OpError> {
-    if r.outputs > 1 {
-        return Err(OpError::unsupported_output("Indices"));
-    }
-    r.ignore(&["storage_order"]);
+    let column_major = r.flag("storage_order", false)?;
     let (x, window) = window(r)?;
-    Ok(vec![r.add(MaxPool { window }, &[x])?])
+    let y = r.add(MaxPool { window: window.clone() }, &[x])?;
+    if r.outputs < 2 {
+        return Ok(vec![y]);
+    }
+    Ok(vec![y, max_pool_indices::indices(r, x, &window, column_major)?])
 }
 
 fn window(r: &mut Reading) -> Result<(Value, Window), OpError> {
