@@ -280,14 +280,14 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// The starting relevance that the caller sets does not fit the explained output.
-    #[error("invalid starting relevance of output `{output}`: expected {expected}, found {found}")]
+    #[error("invalid starting relevance of output `{output}`: expected {expected}, found {actual}")]
     Seed {
         /// Name of the explained output.
         output: String,
         /// Property that the tensor or the request must have.
         expected: String,
         /// Property that it has.
-        found: String,
+        actual: String,
     },
     /// The seed of a row is 0 everywhere and cannot be scaled to the requested sum.
     #[error(

@@ -169,7 +169,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("ops/src/op/read/mod.rs", "ops/src/op/fold.rs", "shape subgraphs fold while a model is read"),
     ("compiler/src/lower/scan_relevance.rs", "compiler/src/lower/rules.rs", "the step of a recurrence is lowered as the whole is"),
     ("ops/src/op/linear.rs", "ops/src/op/matmul.rs", "an operator that builds another, which reads as the first"),
-    ("ops/src/op/elements.rs", "ops/src/op/scatter_nd.rs", "two operators that share index arithmetic"),
     ("ops/src/op/resize.rs", "ops/src/op/resize/*", "one operator in several files"),
     ("ops/src/graph/mod.rs", "ops/src/graph/print.rs", "a graph prints itself"),
     ("cuda/ptx/src/kernel/attention/mod.rs", "cuda/ptx/src/kernel/attention/*", "one kernel in several files"),

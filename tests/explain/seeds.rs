@@ -62,8 +62,8 @@ fn a_seed_that_does_not_fit_is_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         error.to_string()
     };
-    let one = Tensor::from_f32(&[10], &[1.0; 10]);
-    let text = refusal(Request::new().seed(one), &[Target::All]);
+    let vector = Tensor::from_f32(&[10], &[1.0; 10]);
+    let text = refusal(Request::new().seed(vector), &[Target::All]);
     assert_eq!(text, "invalid starting relevance of output `logits`: expected shape [8, 10], found [10]");
     let nan = Tensor::from_f32(&[8, 10], &[f32::NAN; 80]);
     let text = refusal(Request::new().seed(nan), &[Target::All]);

@@ -69,8 +69,8 @@ fn by_halves(
 /// Divides by powers of two and rounds down. Division of integers rounds towards 0, so the remainder is removed first.
 fn right(r: &mut Reading, x: Value, count: Value) -> Result<Value, OpError> {
     by_halves(r, x, count, |r, x, factor| {
-        let one = scalar(r, 1);
-        let mask = r.add(Sub, &[factor, one])?;
+        let unit = scalar(r, 1);
+        let mask = r.add(Sub, &[factor, unit])?;
         let rest = r.compare(Binary::And, x, mask)?;
         let whole = r.add(Sub, &[x, rest])?;
         r.add(Div, &[whole, factor])
@@ -79,10 +79,10 @@ fn right(r: &mut Reading, x: Value, count: Value) -> Result<Value, OpError> {
 
 /// Shifts unsigned integers of 64 bits, which int64 represents: the first shift clears the sign.
 fn right_unsigned(r: &mut Reading, x: Value, count: Value) -> Result<Value, OpError> {
-    let (zero, one, largest) = (scalar(r, 0), scalar(r, 1), scalar(r, i64::MAX));
-    let first = right(r, x, one)?;
+    let (zero, unit, largest) = (scalar(r, 0), scalar(r, 1), scalar(r, i64::MAX));
+    let first = right(r, x, unit)?;
     let cleared = r.compare(Binary::And, first, largest)?;
-    let rest = r.add(Sub, &[count, one])?;
+    let rest = r.add(Sub, &[count, unit])?;
     let rest = r.add(Extremum { max: true }, &[rest, zero])?;
     let shifted = right(r, cleared, rest)?;
     let stays = r.compare(Binary::Equal, count, zero)?;

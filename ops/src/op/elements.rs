@@ -4,8 +4,8 @@
 //! Shapes: data `[d₀, …]`, indices of the same rank, the result (or the updates) of the indices' shape.
 
 use super::read::{Reader, Reading, resolve};
-use super::scatter_extremum::{self, Combination};
-use super::{Add, Gather, Mul, Op, Overwrite, Range, ScatterAdd};
+use super::scatter_rows::combine;
+use super::{Add, Gather, Mul, Op, Range};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::Binary;
@@ -110,28 +110,6 @@ fn scatter(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let updates = r.reshape(updates, flat(count))?;
     let y = combine(r, &reduction, data, at, updates, rows)?;
     Ok(vec![r.reshape(y, shape)?])
-}
-
-/// Returns `data` with its rows `at` replaced by `updates`, or with `updates` combined with them.
-pub(super) fn combine(
-    r: &mut Reading,
-    reduction: &str,
-    data: Value,
-    at: Value,
-    updates: Value,
-    rows: Dim,
-) -> Result<Value, OpError> {
-    match reduction {
-        "none" => r.add(Overwrite, &[data, at, updates]),
-        "add" => {
-            let added = r.add(ScatterAdd { to: rows }, &[updates, at])?;
-            r.add(Add, &[data, added])
-        }
-        other => match Combination::of(other) {
-            Some(f) => scatter_extremum::combine(r, f, data, at, updates, &rows),
-            None => Err(OpError::mismatch("reduction", "none, add, mul, max or min", other)),
-        },
-    }
 }
 
 /// Returns the row of each update if the indices are a column that was broadcast over whole rows.

@@ -41,9 +41,9 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let first = r.add(Arg { max: true, axis: 1, keep: false }, &[ones])?;
     let position = r.count_along(&count, 0, 1)?;
     let is_first = r.compare(Binary::Equal, first, position)?;
-    let found = non_zero(r, is_first)?;
-    let unique = r.ty(found).dim(1).clone();
-    let mut indices = r.reshape(found, Shape(vec![unique.clone()]))?;
+    let first_rows = non_zero(r, is_first)?;
+    let unique = r.ty(first_rows).dim(1).clone();
+    let mut indices = r.reshape(first_rows, Shape(vec![unique.clone()]))?;
     if sorted {
         let order = sorted_order(r, rows, indices, &unique)?;
         indices = gather(r, indices, order, 0)?;
@@ -90,8 +90,8 @@ fn sorted_order(r: &mut Reading, rows: Value, indices: Value, count: &Dim) -> Re
     let deciding = r.add(Arg { max: true, axis: 2, keep: true }, &[differs])?;
     let sign = r.add(Sub, &[less, more])?;
     let sign = gather(r, sign, deciding, 2)?;
-    let one = r.add_scalar(1.0, DType::I64);
-    let precedes = r.compare(Binary::Equal, sign, one)?;
+    let unit = r.add_scalar(1.0, DType::I64);
+    let precedes = r.compare(Binary::Equal, sign, unit)?;
     let precedes = r.cast(precedes, DType::I64)?;
     // Number of rows before each row.
     let rank = r.reduce(ReduceKind::Sum, precedes, &[0])?;

@@ -42,8 +42,8 @@ impl Builder {
             }
             Transform::Square => self.mul(x, x),
             Transform::One => {
-                let (one, shape) = (self.scalar_like(1.0, x), self.ty(x).shape);
-                self.expand(one, &shape)
+                let (unit, shape) = (self.scalar_like(1.0, x), self.ty(x).shape);
+                self.expand(unit, &shape)
             }
         }
     }

@@ -147,7 +147,7 @@ fn target_errors() -> Vec<RuntimeError> {
         },
         RuntimeError::UnknownOutput { name: "logit".into(), known: vec![logits(), "probabilities".into()] },
         RuntimeError::ForwardOnly,
-        RuntimeError::Seed { output: logits(), expected: "shape [1, 10]".into(), found: "[10]".into() },
+        RuntimeError::Seed { output: logits(), expected: "shape [1, 10]".into(), actual: "[10]".into() },
         RuntimeError::ZeroSeed { output: logits(), row: 0, total: 1.0 },
         RuntimeError::Targets(vec![Target::Index(3), Target::Index(3)]),
         RuntimeError::OutputRank { output: mask(), shape: mask_shape() },

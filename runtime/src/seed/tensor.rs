@@ -10,7 +10,8 @@ use crate::error::RuntimeError;
 /// # Errors
 /// When the shape of `start` is not that of the output, or an element is NaN or infinite.
 pub(super) fn seed(name: &str, output: &Tensor, start: &Tensor) -> Result<Seed, RuntimeError> {
-    let error = |expected: String, found: String| RuntimeError::Seed { output: name.into(), expected, found };
+    let error =
+        |expected: String, actual: String| RuntimeError::Seed { output: name.into(), expected, actual };
     let dims = output.dims();
     if start.dims() != dims {
         return Err(error(format!("shape {dims:?}"), format!("{:?}", start.dims())));

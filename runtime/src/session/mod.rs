@@ -145,9 +145,9 @@ impl Session {
             return Err(RuntimeError::Targets(targets.to_vec()));
         }
         if request.seed.is_some() && targets.len() > 1 {
-            let (expected, found) = ("one target".to_string(), targets.len().to_string());
+            let (expected, actual) = ("one target".to_string(), targets.len().to_string());
             let output = self.program().info.explained.clone();
-            return Err(RuntimeError::Seed { output, expected, found });
+            return Err(RuntimeError::Seed { output, expected, actual });
         }
         let inputs = inputs.views();
         let info = &self.program().info;

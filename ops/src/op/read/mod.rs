@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Op, fold};
 use crate::OpError;
 use crate::graph::{Graph, Origin, Value};
-use crate::tensor::{DType, Dim, Shape, Tensor, TensorType};
+use crate::tensor::{DType, Dim, Tensor, TensorType};
 
 pub use words::Words;
 

@@ -1,18 +1,39 @@
-//! Updates that are combined with rows of the data by a maximum, a minimum or a product: reductions of `ScatterND` and
-//! `ScatterElements`.
+//! Updates that replace rows of the data or are combined with them: what `ScatterND` and `ScatterElements` share.
 //!
-//! Every update stands against every row, so that memory is rows × updates × columns.
+//! For a maximum, a minimum and a product every update stands against every row, so that memory is rows × updates × columns.
 
 use super::read::Reading;
-use super::{Extremum, Mul, Range, ReduceKind, ScatterAdd};
+use super::{Add, Extremum, Mul, Overwrite, Range, ReduceKind, ScatterAdd};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::Binary;
 use crate::tensor::{DType, Dim, Shape};
 
+/// Returns `data` with its rows `at` replaced by `updates`, or with `updates` combined with them.
+pub(super) fn combine(
+    r: &mut Reading,
+    reduction: &str,
+    data: Value,
+    at: Value,
+    updates: Value,
+    rows: Dim,
+) -> Result<Value, OpError> {
+    match reduction {
+        "none" => r.add(Overwrite, &[data, at, updates]),
+        "add" => {
+            let added = r.add(ScatterAdd { to: rows }, &[updates, at])?;
+            r.add(Add, &[data, added])
+        }
+        other => match Combination::of(other) {
+            Some(f) => by_comparison(r, f, data, at, updates, &rows),
+            None => Err(OpError::mismatch("reduction", "none, add, mul, max or min", other)),
+        },
+    }
+}
+
 /// Reduction of updates and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Combination {
+enum Combination {
     /// Largest value.
     Max,
     /// Smallest value.
@@ -23,7 +44,7 @@ pub(super) enum Combination {
 
 impl Combination {
     /// Returns the combination of the attribute `reduction`.
-    pub fn of(name: &str) -> Option<Combination> {
+    fn of(name: &str) -> Option<Combination> {
         match name {
             "max" => Some(Combination::Max),
             "min" => Some(Combination::Min),
@@ -34,16 +55,16 @@ impl Combination {
 
     /// Returns the value that changes nothing.
     fn neutral(self, dtype: DType) -> f64 {
-        let (least, largest) = match dtype {
+        let (smallest, largest) = match dtype {
             DType::U8 => (0.0, f64::from(u8::MAX)),
             DType::I8 => (f64::from(i8::MIN), f64::from(i8::MAX)),
             DType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
-            // The largest int64 is no float64: 2^62 is beyond all indices and counts.
+            // A float64 does not hold the largest int64: 2^62 is beyond all indices and counts.
             dtype if dtype.is_integer() => (-(2f64.powi(62)), 2f64.powi(62)),
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
         match self {
-            Combination::Max => least,
+            Combination::Max => smallest,
             Combination::Min => largest,
             Combination::Mul => 1.0,
         }
@@ -51,7 +72,7 @@ impl Combination {
 }
 
 /// Returns `data [rows, …]` combined with the `updates [m, …]` at the rows `at [m]`.
-pub(super) fn combine(
+fn by_comparison(
     r: &mut Reading,
     f: Combination,
     data: Value,
@@ -84,8 +105,8 @@ pub(super) fn combine(
         _ => r.add(Extremum { max: f == Combination::Max }, &[data, reduced])?,
     };
     // The count of updates refuses rows out of range, and keeps rows without an update as they are.
-    let one = r.add_scalar(1.0, DType::F32);
-    let ones = r.add(super::Expand { to: Shape(vec![count]) }, &[one])?;
+    let unit = r.add_scalar(1.0, DType::F32);
+    let ones = r.add(super::Expand { to: Shape(vec![count]) }, &[unit])?;
     let hits = r.add(ScatterAdd { to: rows.clone() }, &[ones, at])?;
     let hits = r.reshape(hits, column(&[rows.clone()]))?;
     let zero = r.add_scalar(0.0, DType::F32);
