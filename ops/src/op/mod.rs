@@ -18,6 +18,7 @@ mod bit_shift;
 mod bitwise;
 mod cast;
 mod category;
+mod causal_conv;
 mod center_crop_pad;
 mod classifier;
 mod col2im;
@@ -51,6 +52,7 @@ mod interpolate;
 mod is_nan;
 mod layer_norm;
 mod linear;
+mod linear_attention;
 mod linear_model;
 mod local_response_norm;
 mod loss;
@@ -282,6 +284,7 @@ pub fn readers() -> Vec<Reader> {
         bit_shift::readers(),
         bitwise::readers(),
         cast::readers(),
+        causal_conv::readers(),
         category::readers(),
         center_crop_pad::readers(),
         col2im::readers(),
@@ -313,6 +316,7 @@ pub fn readers() -> Vec<Reader> {
         is_nan::readers(),
         layer_norm::readers(),
         linear::readers(),
+        linear_attention::readers(),
         linear_model::readers(),
         local_response_norm::readers(),
         loss::readers(),
