@@ -4,6 +4,7 @@
 #   scripts/python_env.sh           .venv at the root of the repository
 #   scripts/python_env.sh --bench   .cache/venv-bench: the same and the benchmark peers (torch, some GB)
 #   scripts/python_env.sh --quantus .cache/venv-quantus: the same and Quantus
+#   scripts/python_env.sh --trees   .cache/venv-trees: LightGBM, XGBoost, shap and what converts their models
 #
 # Prints the path of the environment's python. Does nothing when the environment
 # was made from the same requirements by the same Python.
@@ -18,8 +19,11 @@ if [[ "${1:-}" == --bench ]]; then
 elif [[ "${1:-}" == --quantus ]]; then
     venv="${DLBC_CACHE:-.cache}/venv-quantus"
     files+=(scripts/bench/requirements-quantus.txt)
+elif [[ "${1:-}" == --trees ]]; then
+    venv="${DLBC_CACHE:-.cache}/venv-trees"
+    files=(scripts/trees/requirements.txt)
 elif [[ $# -gt 0 ]]; then
-    echo "usage: $0 [--bench|--quantus]" >&2
+    echo "usage: $0 [--bench|--quantus|--trees]" >&2
     exit 2
 fi
 [[ "$venv" = /* ]] || venv="$PWD/$venv"

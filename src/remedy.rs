@@ -27,6 +27,8 @@ pub enum Remedy {
     KnownComposite,
     /// A composite that starts from a baseline.
     IntegratedGradients,
+    /// Rows that Shapley values are taken against: [`Request::background`](dlbc_runtime::Request::background).
+    Background,
     /// A baseline in the file of a composite.
     BaselineInComposite,
     /// A mean or a median of the rows of a table as the baseline.
@@ -109,6 +111,7 @@ impl Remedy {
             RuntimeRemedy::Target => Remedy::OtherTarget,
             RuntimeRemedy::DetectorOutputs => Remedy::BoxOutputs,
             RuntimeRemedy::DetectorLayout => Remedy::BoxLayout(None),
+            RuntimeRemedy::Background => Remedy::Background,
             RuntimeRemedy::IntegratedGradients => Remedy::IntegratedGradients,
             RuntimeRemedy::StopAt => Remedy::StopAt,
             RuntimeRemedy::LaunchOneByOne => Remedy::LaunchOneByOne,

@@ -19,6 +19,8 @@ pub(crate) fn exported_name(output: &Output) -> String {
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
+        | Output::TreeRows(_)
+        | Output::TreeLeaves(_)
         | Output::Value(_) => output.to_string(),
     }
 }

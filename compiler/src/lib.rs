@@ -25,6 +25,7 @@ mod options;
 mod output_semantics;
 mod relevance;
 mod remedy;
+mod trees;
 
 pub use composite::{Composite, Quantity, built_in_names, built_in_source};
 pub use dlbc_ops::program::Mode;
@@ -35,6 +36,7 @@ pub use lower::{lower, lower_forward};
 pub use options::Options;
 pub use relevance::{RelevanceGraph, derive_relevance};
 pub use remedy::Remedy;
+pub use trees::{TREESHAP, has_trees};
 
 use std::time::Instant;
 
@@ -120,6 +122,23 @@ pub fn compile_forward(model: &Model, options: &Options) -> Result<Program, Comp
     let mut graph = import(model, options)?;
     canonical::canonicalise(&mut graph, &canonical::Context { options, composite: &composite }, |_, _| {})?;
     let mut program = lower_forward(&graph)?;
+    describe(model, &mut program)?;
+    Ok(program)
+}
+
+/// Compiles a model whose explained output is a sum of trees into a program that computes its outputs and what the Shapley values
+/// of its inputs are computed from.
+///
+/// # Errors
+/// For an invalid or unsupported model, for an option that names nothing in the model, and for an output that is no function of a
+/// sum of trees.
+pub fn compile_trees(model: &Model, options: &Options) -> Result<Program, CompileError> {
+    let composite = Composite::named(&Options::default().rules)?;
+    let mut graph = import(model, options)?;
+    canonical::canonicalise(&mut graph, &canonical::Context { options, composite: &composite }, |_, _| {})?;
+    let trees = trees::describe(&graph, options)?;
+    let mut program = lower::lower_trees(&graph, trees)?;
+    program.info.rules = TREESHAP.into();
     describe(model, &mut program)?;
     Ok(program)
 }

@@ -203,7 +203,10 @@ fn step_relevance(
 }
 
 /// Returns name and value of the explained output. The import has made an inner tensor that is explained an output.
-fn explained_output(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
+pub(crate) fn explained_output(
+    graph: &Graph<Op>,
+    options: &Options,
+) -> Result<(String, Value), CompileError> {
     let outputs = graph.outputs();
     let output = match &options.output {
         None => outputs.iter().find(|(_, v)| graph.ty(*v).dtype.is_float()).or(outputs.first()),

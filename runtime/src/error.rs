@@ -100,6 +100,32 @@ pub enum RuntimeError {
         /// Index of the value, one number per axis.
         index: Vec<usize>,
     },
+    /// Shapley values without rows to take them against.
+    #[error(
+        "composite `{rules}` takes the rows of a background: expected one, or a batch of more than {min} rows, found {rows}"
+    )]
+    NoBackground {
+        /// Name of the composite.
+        rules: String,
+        /// Smallest number of other rows that serve.
+        min: usize,
+        /// Number of rows of the batch.
+        rows: usize,
+    },
+    /// Another composite than that of Shapley values with a background.
+    #[error("composite `{rules}` takes no background")]
+    UnusedBackground {
+        /// Name of the composite.
+        rules: String,
+    },
+    /// A setting of the request that has no effect on Shapley values.
+    #[error("`{rules}` explains the raw score: expected no {setting}, found one")]
+    NotForTrees {
+        /// Name of the composite.
+        rules: String,
+        /// The setting.
+        setting: &'static str,
+    },
     /// The target is out of range for the explained output.
     #[error("target {target} is out of range for output `{output}` of shape {shape:?}: {}", range(*.units))]
     Target {
@@ -402,6 +428,9 @@ impl RuntimeError {
             RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }
             | RuntimeError::NoBaseline { .. }
+            | RuntimeError::NoBackground { .. }
+            | RuntimeError::UnusedBackground { .. }
+            | RuntimeError::NotForTrees { .. }
             | RuntimeError::UnknownRelevance { .. }
             | RuntimeError::Position { .. }
             | RuntimeError::Task { .. }

@@ -65,6 +65,7 @@ mod request;
 pub mod rows;
 mod seed;
 mod session;
+mod shapley;
 
 pub use dlbc_backend as backend;
 pub use dlbc_ops::program::{InputInfo, TrackKind};
@@ -86,7 +87,7 @@ pub use ledger::{Ledger, LedgerRow};
 pub use random::Random;
 pub use remedy::Remedy;
 pub use request::{
-    BoxLayout, BoxSelector, BoxTarget, Detector, ParseTargetError, Pixels, Position, Region, Request,
-    SeedValue, Target, Task,
+    BoxLayout, BoxSelector, BoxTarget, Detector, MIN_BACKGROUND, ParseTargetError, Pixels, Position, Region,
+    Request, SeedValue, Target, Task,
 };
 pub use session::{OutputInfo, Session};

@@ -19,6 +19,8 @@ pub enum Remedy {
     DetectorLayout,
     /// A composite of integrated gradients.
     IntegratedGradients,
+    /// A background: [`Request::background`](crate::Request::background).
+    Background,
     /// A program that starts at a tensor that is computed from the input.
     StopAt,
     /// Launches one by one, so that the error names the kernel.
@@ -42,8 +44,11 @@ impl RuntimeError {
             RuntimeError::Detector { readings, .. } if readings.is_empty() => Some(Remedy::DetectorOutputs),
             RuntimeError::Detector { .. } => Some(Remedy::DetectorLayout),
             RuntimeError::NoBaseline { .. } => Some(Remedy::IntegratedGradients),
+            RuntimeError::NoBackground { .. } => Some(Remedy::Background),
             RuntimeError::IntegerInput { .. } => Some(Remedy::StopAt),
             RuntimeError::Load { .. }
+            | RuntimeError::UnusedBackground { .. }
+            | RuntimeError::NotForTrees { .. }
             | RuntimeError::UnknownInput { .. }
             | RuntimeError::InputType { .. }
             | RuntimeError::Dimension { .. }

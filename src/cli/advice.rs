@@ -18,6 +18,11 @@ pub fn advice(remedy: &Remedy) -> Option<String> {
         Remedy::AllowLinks => "add `--allow-links` if the model comes from a source that you trust".into(),
         Remedy::LiveInputs(names) => live(names),
         Remedy::KnownComposite => "`dlbc rules` lists the composites; a file of your own ends in .toml".into(),
+        Remedy::Background => {
+            "add `--background FILE`, an .npz or a .csv of rows like those of the training; other rows of `--csv` and \
+             `--inputs` serve if there are 20"
+                .into()
+        }
         Remedy::IntegratedGradients => "add `--rules integrated-gradients`".into(),
         Remedy::BaselineInComposite => {
             "set `baseline` in a composite of your own: `dlbc rules integrated-gradients > mine.toml`".into()

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use dlbc_compiler::{Compiled, Options};
+use dlbc_compiler::{Compiled, Mode, Options, TREESHAP};
 use dlbc_ops::program::Program;
 use dlbc_proto::{ErrorKind, Limits, Model, ProtoError};
 
@@ -158,10 +158,62 @@ pub fn load_model(
         let compile_seconds = clock.elapsed().as_secs_f64();
         return Ok(Loaded { program, split: None, load_seconds, compile_seconds });
     }
+    let compiler = chosen_rules(&model, compiler, &options.settings, notes);
+    if compiler.rules == TREESHAP && compiler.rules_file.is_none() {
+        let program = trees(&model, &compiler, notes)?;
+        let compile_seconds = clock.elapsed().as_secs_f64();
+        return Ok(Loaded { program, split: None, load_seconds, compile_seconds });
+    }
     let compiled = compile(&model, &compiler, notes)?;
     let split = split(&mut model, &compiler, &compiled)?;
     let compile_seconds = clock.elapsed().as_secs_f64();
     Ok(Loaded { program: compiled.program, split, load_seconds, compile_seconds })
+}
+
+/// Name of the choice of a composite by the model.
+const AUTO: &str = "auto";
+
+/// Names of the setting of the composite.
+const RULES: [&str; 2] = ["--rules", "the composite"];
+
+/// Returns the options with the composite that suits the model, if the caller leaves the choice or the model has trees and the
+/// caller names no composite. A note says which it is.
+fn chosen_rules(model: &Model, compiler: Options, settings: &[&str], notes: &dyn Notes) -> Options {
+    let is_auto = compiler.rules_file.is_none() && compiler.rules == AUTO;
+    let is_unset = !settings.iter().any(|setting| RULES.contains(setting));
+    let (rules, reason) = match (dlbc_compiler::has_trees(model), has_linear_model(model)) {
+        (true, _) if is_auto || is_unset => {
+            (TREESHAP, "exact Shapley values of the raw score, because the model has trees")
+        }
+        (false, true) if is_auto => ("grad-x-input", "weights times inputs, exact for a linear model"),
+        (false, false) if is_auto => ("dlb", "the default"),
+        _ => return compiler,
+    };
+    notes.note(format!("composite `{rules}`: {reason}"));
+    Options { rules: rules.into(), ..compiler }
+}
+
+fn has_linear_model(model: &Model) -> bool {
+    let is_linear = |op: &str| matches!(op, "LinearClassifier" | "LinearRegressor");
+    model.graph().node.iter().any(|node| is_linear(node.op_type()))
+}
+
+/// Compiles a model of trees. Notes name the tensors that get values in place of inputs.
+fn trees(model: &Model, compiler: &Options, notes: &dyn Notes) -> Result<Program> {
+    if compiler.mode == Mode::Contrastive {
+        let message = "contrastive mode does not apply to `treeshap`, whose values have signs";
+        return Err(Error::usage(message));
+    }
+    let _activity = notes.start(COMPILING);
+    let program = dlbc_compiler::compile_trees(model, compiler)?;
+    let sources = program.info.trees.iter().flat_map(|trees| &trees.sources);
+    for source in sources.filter(|source| !source.is_input) {
+        notes.note(format!(
+            "a layer before the trees mixes its inputs: the values are of its output `{}`",
+            visible(&source.name)
+        ));
+    }
+    Ok(program)
 }
 
 /// Largest composite file, in bytes.

@@ -1,5 +1,6 @@
 //! Inputs of a run: reads pictures, texts, tables and arrays as tensors of the model's types.
 
+pub mod background;
 #[cfg(feature = "eval")]
 pub mod baseline;
 mod builder;

@@ -17,3 +17,4 @@ mod repeat;
 mod seeds;
 mod stages;
 mod targets;
+mod trees;

@@ -47,6 +47,8 @@ pub(crate) fn data_dependent_dims(graph: &Graph<Prim>) -> impl Iterator<Item = (
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
+        | Output::TreeRows(_)
+        | Output::TreeLeaves(_)
         | Output::Value(_) => None,
     })
 }

@@ -8,7 +8,7 @@ mod scan_relevance;
 mod seed_sign;
 mod track_flow;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
@@ -23,6 +23,7 @@ use track_flow::{TrackFlow, node_error};
 use crate::composite::Quantity;
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
+use crate::trees::Trees;
 
 /// Lowers a model and the relevance of its explained output to one program.
 ///
@@ -53,6 +54,33 @@ pub fn lower_forward(graph: &Graph<Op>) -> Result<Program, CompileError> {
     let mut b = Builder::new();
     let values = graph.lower(&mut b).map_err(|(id, source)| node_error(graph, id, source))?;
     finish(graph, b, &values, interface(graph, &[]))
+}
+
+/// Lowers a model to a program that computes its outputs, and for each ensemble the rows that it reads and the leaves that they
+/// reach.
+///
+/// # Errors
+/// When an operator does not fit the shapes of its operands.
+pub(crate) fn lower_trees(graph: &Graph<Op>, trees: Trees) -> Result<Program, CompileError> {
+    let mut b = Builder::new();
+    let values = graph.lower(&mut b).map_err(|(id, source)| node_error(graph, id, source))?;
+    for (i, id) in trees.nodes.iter().enumerate() {
+        // The ensemble's own leaves are nearest to its scores.
+        let mut queue = VecDeque::from([values[&Value { node: *id, slot: 0 }].node]);
+        while let Some(id) = queue.pop_front() {
+            let inputs = b.graph().node_inputs(id);
+            if matches!(b.graph().op(id), Prim::TreeLeaves(_)) {
+                b.graph_mut().add_output(Output::TreeRows(i), inputs[0]);
+                b.graph_mut().add_output(Output::TreeLeaves(i), Value { node: id, slot: 0 });
+                break;
+            }
+            queue.extend(inputs.iter().map(|v| v.node));
+        }
+    }
+    let Trees { info, explained, .. } = trees;
+    let inputs = info.sources.iter().filter(|s| s.is_input).map(|s| s.name.clone()).collect::<Vec<_>>();
+    let info = Info { explained, trees: Some(info), ..interface(graph, &inputs) };
+    finish(graph, b, &values, info)
 }
 
 /// Returns a description with the inputs and outputs of a model. `sinks` are the inputs that relevance reaches.

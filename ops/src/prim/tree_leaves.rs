@@ -107,12 +107,16 @@ impl<T: PartialOrd + Copy> Forest<'_, T> {
             if node < 0 {
                 return Ok(-1 - node);
             }
-            node = self.child(row, node)?;
+            node = self.next(row, node)?;
         }
         Err(OpError::invalid("branches on the way to a leaf", format!("at most {depth}"), "more"))
     }
 
-    fn child(&self, row: &[T], node: i64) -> Result<i64, OpError> {
+    /// Returns the child of branch `node` to which a row goes.
+    ///
+    /// # Errors
+    /// If the feature or the branch is out of range.
+    pub fn next(&self, row: &[T], node: i64) -> Result<i64, OpError> {
         let range = |what: &str, len: usize, actual: i64| {
             OpError::invalid(what, format!("0 to {}", len.saturating_sub(1)), actual)
         };

@@ -2,6 +2,7 @@
 
 mod output;
 mod track;
+mod trees;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::tensor::{Dim, TensorType};
 
 pub use output::{ExpertEntry, LedgerEntry, Name, Output};
 pub use track::{Mode, TrackKind};
+pub use trees::{EnsembleInfo, ScoreInfo, SourceInfo, TreesInfo};
 
 /// Name of the program input that holds the seed: relevance of the explained output, of that output's shape.
 pub const SEED: &str = "dlbc_seed";
@@ -74,6 +76,9 @@ pub struct Info {
     /// Repetition over several inputs whose results are averaged; `None` for a single run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Repeat>,
+    /// Trees whose Shapley values explain the output; `None` for an explanation by rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trees: Option<TreesInfo>,
     /// Number of relevance tracks.
     pub mode: Mode,
     /// Name of the explained output.

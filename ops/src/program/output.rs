@@ -93,6 +93,11 @@ pub enum Output {
     /// Values whose signs the seed takes, of the explained output's shape: `start/sign`. Absent if these are the same
     /// as [`Output::SeedValue`].
     SeedSign,
+    /// Rows that the ensemble of trees of this index in [`TreesInfo::ensembles`](super::TreesInfo::ensembles) reads,
+    /// `[row, feature]`: `trees/INDEX/rows`.
+    TreeRows(usize),
+    /// Leaves that the rows reach in the ensemble of this index, int64 `[row, tree]`: `trees/INDEX/leaves`.
+    TreeLeaves(usize),
     /// Intermediate value that one part of a program passes to the next, by its name. Does not occur in artifacts.
     Value(Name),
 }
@@ -120,6 +125,14 @@ impl Output {
             ("baseline", input) => return Some(Output::Baseline(input.into())),
             ("start", "value") => return Some(Output::SeedValue),
             ("start", "sign") => return Some(Output::SeedSign),
+            ("trees", rest) => {
+                let (index, word) = rest.split_once('/')?;
+                return match word {
+                    "rows" => Some(Output::TreeRows(index.parse().ok()?)),
+                    "leaves" => Some(Output::TreeLeaves(index.parse().ok()?)),
+                    _ => None,
+                };
+            }
             ("experts", rest) => {
                 let (layer, word) = rest.split_once('/')?;
                 let entry = ExpertEntry::ALL.into_iter().find(|entry| entry.word() == word)?;
@@ -195,6 +208,8 @@ impl fmt::Display for Output {
             Output::Baseline(input) => write!(f, "baseline/{input}"),
             Output::SeedValue => f.write_str("start/value"),
             Output::SeedSign => f.write_str("start/sign"),
+            Output::TreeRows(index) => write!(f, "trees/{index}/rows"),
+            Output::TreeLeaves(index) => write!(f, "trees/{index}/leaves"),
             Output::Value(name) => f.write_str(name),
         }
     }
@@ -227,6 +242,8 @@ mod tests {
                 Output::Baseline("x:0".into()),
                 Output::SeedValue,
                 Output::SeedSign,
+                Output::TreeRows(2),
+                Output::TreeLeaves(0),
             ];
             outputs.extend(ExpertEntry::ALL.map(|entry| Output::Expert { layer: 3, entry }));
             for track in mode.tracks().iter().copied() {

@@ -31,6 +31,11 @@ impl Ledger {
         Ledger(rows.collect())
     }
 
+    /// Creates a ledger of these rows.
+    pub(crate) fn of_rows(rows: Vec<LedgerRow>) -> Ledger {
+        Ledger(rows)
+    }
+
     /// Returns the relevance that all nodes absorb together.
     pub fn total_absorbed(&self) -> f64 {
         self.iter().map(|row| row.absorbed).sum()
@@ -133,6 +138,8 @@ pub(crate) fn requested_outputs(program: &Program, request: &Request) -> Result<
             | Output::Baseline(_)
             | Output::SeedValue
             | Output::SeedSign
+            | Output::TreeRows(_)
+            | Output::TreeLeaves(_)
             | Output::Value(_) => false,
         }));
     }
@@ -156,6 +163,8 @@ pub(crate) fn relevance_tensor(output: &Output, track: TrackKind) -> Option<&Nam
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
+        | Output::TreeRows(_)
+        | Output::TreeLeaves(_)
         | Output::Value(_) => None,
     }
 }

@@ -185,6 +185,8 @@ impl Executor {
             | Output::Dimension(_)
             | Output::SeedValue
             | Output::SeedSign
+            | Output::TreeRows(_)
+            | Output::TreeLeaves(_)
             | Output::Value(_) => None,
         };
         let baselines = results.iter().filter_map(baseline).collect();
@@ -385,6 +387,8 @@ pub(crate) fn model_outputs(results: Outputs) -> Tensors {
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
+        | Output::TreeRows(_)
+        | Output::TreeLeaves(_)
         | Output::Value(_) => None,
     };
     results.into_iter().filter_map(named).collect()

@@ -108,6 +108,8 @@ pub(crate) fn dimension_values(graph: &Graph<Prim>) -> BTreeMap<Arc<str>, Value>
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
+        | Output::TreeRows(_)
+        | Output::TreeLeaves(_)
         | Output::Value(_) => None,
     });
     dimensions.collect()

@@ -66,6 +66,11 @@ impl Request {
         Request { baseline: baseline.into(), ..self }
     }
 
+    /// Sets the inputs whose rows Shapley values are taken against; see [`Request::background`].
+    pub fn background(self, background: impl Into<Option<Tensors>>) -> Request {
+        Request { background: background.into(), ..self }
+    }
+
     /// Adds names of intermediate tensors whose relevance is returned.
     pub fn keep<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Request {
         self.keep.extend(names.into_iter().map(Into::into));

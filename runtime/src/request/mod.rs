@@ -14,6 +14,9 @@ pub use pixels::{Pixels, Region};
 pub use target::{ParseTargetError, Target};
 pub use task::Task;
 
+/// Smallest number of other rows of a batch that serve as a background.
+pub const MIN_BACKGROUND: usize = 20;
+
 /// Starting relevance of a target unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SeedValue {
@@ -83,6 +86,9 @@ pub struct Request {
     /// Baselines of integrated gradients, by input: of the input's shape, or of the shape of one row. Other inputs take the
     /// baseline of the composite.
     pub baseline: Option<Tensors>,
+    /// Inputs by name whose rows Shapley values are taken against: the relevance of a row is the mean over them. `None` takes
+    /// the other rows of a batch of more than [`MIN_BACKGROUND`] rows.
+    pub background: Option<Tensors>,
     /// Names of intermediate tensors whose relevance is returned beside that of the inputs.
     pub keep: Vec<String>,
     /// True to return the relevance of every tensor.
@@ -113,6 +119,7 @@ impl Default for Request {
             detector: None,
             outputs: None,
             baseline: None,
+            background: None,
             keep: vec![],
             keep_all: false,
             ledger: false,

@@ -23,6 +23,7 @@ use crate::repeat;
 use crate::request::{Position, Request, Target};
 use crate::seed::contrast;
 use crate::seed::{Convention, Seed, seed};
+use crate::shapley;
 use metadata::outputs;
 use stack::{index_first_axis, stack};
 
@@ -156,6 +157,12 @@ impl Session {
         }
         if request.baseline.is_some() && !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
             return Err(RuntimeError::NoBaseline { rules: info.rules.clone() });
+        }
+        if let Some(trees) = &info.trees {
+            return shapley::explain(&self.executor, trees, &inputs, targets, request);
+        }
+        if request.background.is_some() {
+            return Err(RuntimeError::UnusedBackground { rules: info.rules.clone() });
         }
         if let Some(repeat) = &info.repeat {
             let explain = |target: &Target| {

@@ -52,6 +52,10 @@ pub struct RunArgs {
     /// normalisation maps to 0, else 0].
     #[arg(long, value_name = "FILE|mean|median", help_heading = "Relevance")]
     pub baseline: Option<BaselineSource>,
+    /// Rows that the Shapley values of trees are taken against: a .npz by input name, a .npy or a .csv [default: the other
+    /// rows of `--csv` or `--inputs`, if there are 20].
+    #[arg(long, value_name = "FILE", help_heading = "Relevance")]
+    pub background: Option<PathBuf>,
 
     /// Device that runs the model.
     #[command(flatten)]

@@ -11,3 +11,4 @@ use crate::common::command::*;
 mod classes;
 mod inputs;
 mod rows;
+mod trees;

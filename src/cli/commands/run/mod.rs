@@ -14,7 +14,7 @@ use dlbc_runtime::{Explanation, Request, SessionOptions, Target, Tensors};
 use crate::cli::args::{Keep, RunArgs};
 use crate::cli::checks::{Again, Checks};
 use crate::cli::device;
-use crate::cli::exit::{Code, advised, unsupported};
+use crate::cli::exit::{Code, advised, unsupported, usage};
 use crate::cli::report::pictures::Heatmap;
 use crate::cli::report::several::DrawingFile;
 use crate::cli::report::summary::{self, Summary, Times};
@@ -103,6 +103,13 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         read.with_context(|| format!("start `{}`", path.display()))
     };
     let start = args.target.start.file().map(read_start).transpose()?;
+    let background = match (&info.trees, &inputs, &args.background) {
+        (Some(_), Some(inputs), file) => {
+            input::background::read(&info.inputs, file.as_deref(), inputs, &sources, &console)?
+        }
+        (None, _, Some(_)) => return Err(usage("`--background` applies to `--rules treeshap` only")),
+        _ => None,
+    };
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
     let overlays = several::overlays(args.overlay.as_deref(), &names, &targets)?;
@@ -140,6 +147,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
             classes: &classes,
             baseline: baseline.as_ref(),
             start: start.as_ref(),
+            background: background.as_ref(),
             args,
             console,
         };
@@ -203,6 +211,7 @@ struct Job<'a> {
     baseline: Option<&'a Tensors>,
     /// Starting relevance of each element of the output, where it is a file.
     start: Option<&'a Tensor>,
+    background: Option<&'a Tensors>,
     args: &'a RunArgs,
     console: Console,
 }
@@ -220,7 +229,8 @@ impl Job<'_> {
         let request = request(args, &inputs)
             .detector(self.detector_outputs.map(|f| f.detector.clone()))
             .baseline(self.baseline.cloned())
-            .seed(self.start.cloned());
+            .seed(self.start.cloned())
+            .background(self.background.cloned());
         let (explained, seconds) =
             explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
         (times.prepare, times.forward, times.reverse) = (seconds.prepare, seconds.forward, seconds.reverse);
