@@ -130,8 +130,8 @@ pub fn compile_forward(model: &Model, options: &Options) -> Result<Program, Comp
 /// of its inputs are computed from.
 ///
 /// # Errors
-/// For an invalid or unsupported model, for an option that names nothing in the model, and for an output that is no function of a
-/// sum of trees.
+/// For an invalid or unsupported model, for an option that names nothing in the model, and for an output that does not depend on
+/// one sum of trees alone.
 pub fn compile_trees(model: &Model, options: &Options) -> Result<Program, CompileError> {
     let composite = Composite::named(&Options::default().rules)?;
     let mut graph = import(model, options)?;

@@ -83,6 +83,7 @@ impl ExplainerBuilder {
     #[must_use]
     pub fn composite(mut self, name: impl Into<String>) -> ExplainerBuilder {
         self.load.compiler.rules = name.into();
+        self.load.names_rules = true;
         self.record("the composite")
     }
 
@@ -90,6 +91,7 @@ impl ExplainerBuilder {
     #[must_use]
     pub fn composite_file(mut self, path: impl AsRef<Path>) -> ExplainerBuilder {
         self.composite_file = Some(path.as_ref().into());
+        self.load.names_rules = true;
         self.record("the composite")
     }
 

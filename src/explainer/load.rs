@@ -35,6 +35,8 @@ pub struct LoadOptions {
     pub forward_only: bool,
     /// Names of the compilation settings that the caller set, as they stand in messages. An artifact refuses all of them.
     pub settings: Vec<&'static str>,
+    /// True if the caller names the composite.
+    pub names_rules: bool,
 }
 
 /// A loaded program with its timings.
@@ -158,7 +160,7 @@ pub fn load_model(
         let compile_seconds = clock.elapsed().as_secs_f64();
         return Ok(Loaded { program, split: None, load_seconds, compile_seconds });
     }
-    let compiler = chosen_rules(&model, compiler, &options.settings, notes);
+    let compiler = chosen_rules(&model, compiler, !options.names_rules, notes);
     if compiler.rules == TREESHAP && compiler.rules_file.is_none() {
         let program = trees(&model, &compiler, notes)?;
         let compile_seconds = clock.elapsed().as_secs_f64();
@@ -173,14 +175,10 @@ pub fn load_model(
 /// Name of the choice of a composite by the model.
 const AUTO: &str = "auto";
 
-/// Names of the setting of the composite.
-const RULES: [&str; 2] = ["--rules", "the composite"];
-
 /// Returns the options with the composite that suits the model, if the caller leaves the choice or the model has trees and the
 /// caller names no composite. A note says which it is.
-fn chosen_rules(model: &Model, compiler: Options, settings: &[&str], notes: &dyn Notes) -> Options {
+fn chosen_rules(model: &Model, compiler: Options, is_unset: bool, notes: &dyn Notes) -> Options {
     let is_auto = compiler.rules_file.is_none() && compiler.rules == AUTO;
-    let is_unset = !settings.iter().any(|setting| RULES.contains(setting));
     let (rules, reason) = match (dlbc_compiler::has_trees(model), has_linear_model(model)) {
         (true, _) if is_auto || is_unset => {
             (TREESHAP, "exact Shapley values of the raw score, because the model has trees")

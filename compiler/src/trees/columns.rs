@@ -145,7 +145,7 @@ impl<'a> Columns<'a> {
         let mut result: Vec<Origin> = vec![None; row.iter().product()];
         for v in inputs {
             let Some(origins) = self.origins.get(v) else {
-                // Constants have no origin; anything else that is no row is not followed.
+                // Constants have no origin; other values without rows are not followed.
                 if self.graph.constant(*v).is_some() {
                     continue;
                 } else {

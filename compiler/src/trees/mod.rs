@@ -39,7 +39,7 @@ pub(crate) struct Trees {
 /// Describes the trees below the explained output.
 ///
 /// # Errors
-/// If the output is no function of a sum of trees.
+/// If the output does not depend on one sum of trees alone.
 pub(crate) fn describe(graph: &Graph<Op>, options: &Options) -> Result<Trees, CompileError> {
     let (explained, output) = explained_output(graph, options)?;
     let refuse = |expected: &str, actual: &str| CompileError::Node {

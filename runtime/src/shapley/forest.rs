@@ -64,9 +64,9 @@ impl Trees {
         let (columns, of_tree) = match values.dims() {
             [_, columns] => (*columns, vec![]),
             _ => {
-                let found = Value { node: lookup.0, slot: 0 };
+                let of_rows = Value { node: lookup.0, slot: 0 };
                 let product = graph
-                    .consumers(found)
+                    .consumers(of_rows)
                     .into_iter()
                     .find(|(id, _)| matches!(graph.op(*id), Prim::MatMul(_)))?;
                 let Prim::Const(targets) = graph.op(graph.node_inputs(product.0)[1].node) else {

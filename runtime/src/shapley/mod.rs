@@ -25,7 +25,7 @@ type Rows = Vec<Vec<Vec<f32>>>;
 /// Explains the raw score of each target by Shapley values.
 ///
 /// # Errors
-/// When there is no background, or a setting of the request has no effect.
+/// When the background is missing, or a setting of the request has no effect.
 pub(crate) fn explain(
     executor: &Executor,
     trees: &TreesInfo,
@@ -144,7 +144,7 @@ impl Game<'_> {
             self.run.check()?;
             let (offset, columns) = self.columns(weights);
             let leaves = match cache.take() {
-                Some((of, leaves)) if of == weights => leaves,
+                Some((combined, leaves)) if combined == weights => leaves,
                 _ => self.tables.iter().zip(&columns).map(|(t, w)| t.leaf_values(w)).collect(),
             };
             let values = self.values(row, offset, &leaves)?;

@@ -130,6 +130,7 @@ impl ExplainArgs {
             limits: limits.model(),
             forward_only: false,
             settings: self.compile_time(),
+            names_rules: self.names_rules(),
         })
     }
 
