@@ -71,6 +71,7 @@ fn check(executor: &Executor, request: &Request) -> Result<(), RuntimeError> {
     let setting = match request {
         _ if !is_default => "multiplier",
         Request { normalize_to: Some(_), .. } => "scale of the starting relevance",
+        Request { seed: Some(_), .. } => "starting relevance",
         Request { baseline: Some(_), .. } => "baseline",
         Request { modules: true, .. } | Request { heads: true, .. } => "ledger of modules or heads",
         Request { keep_all: true, .. } => "relevance of every tensor",
