@@ -60,18 +60,75 @@ pub fn select(condition: &[bool], a: &[f32], b: &[f32], y: &mut [f32]) {
     chunks(y, TASK, |task, y| {
         let (condition, a, b) =
             (part(condition, task, y.len()), part(a, task, y.len()), part(b, task, y.len()));
-        let pick = |c: bool, a: f32, b: f32| if c { a } else { b };
-        match (condition, a, b) {
-            ([c], a, b) => y.iter_mut().enumerate().for_each(|(i, y)| *y = pick(*c, at(a, i), at(b, i))),
-            (c, a, [b]) if a.len() == y.len() => {
-                y.iter_mut().zip(c).zip(a).for_each(|((y, c), a)| *y = pick(*c, *a, *b));
-            }
-            (c, a, b) => {
-                let each = y.iter_mut().zip(c).enumerate();
-                each.for_each(|(i, (y, c))| *y = pick(*c, at(a, i), at(b, i)));
-            }
+        select_elements(condition, a, b, y);
+    });
+}
+
+/// Selects `a` where the condition is true, else `b`, for operands that broadcast to the dimensions `dims` of `y`; the shapes of
+/// the condition, of `a` and of `b` have at most as many axes.
+pub fn select_broadcast(
+    condition: (&[bool], &[usize]),
+    a: (&[f32], &[usize]),
+    b: (&[f32], &[usize]),
+    dims: &[usize],
+    y: &mut [f32],
+) {
+    let Some((&width, lead)) = dims.split_last().filter(|_| !y.is_empty()) else { return };
+    let rows = [condition.1, a.1, b.1].map(|shape| Rows::new(shape, dims.len()));
+    chunks(y, width * (TASK / width).max(1), |task, y| {
+        let first = task * (TASK / width).max(1);
+        for (row, y) in y.chunks_exact_mut(width).enumerate() {
+            let [c, a_row, b_row] = rows.each_ref().map(|r| r.elements(first + row, lead));
+            select_elements(&condition.0[c], &a.0[a_row], &b.0[b_row], y);
         }
     });
+}
+
+/// Rows of an operand that broadcasts: its strides along the leading axes, 0 where it has a single element.
+struct Rows {
+    strides: Vec<usize>,
+    width: usize,
+}
+
+impl Rows {
+    fn new(shape: &[usize], rank: usize) -> Rows {
+        let aligned = [vec![1; rank - shape.len()], shape.to_vec()].concat();
+        let width = aligned[rank - 1];
+        let mut strides = vec![0; rank - 1];
+        let mut stride = width;
+        for (axis, to) in strides.iter_mut().enumerate().rev() {
+            *to = if aligned[axis] == 1 { 0 } else { stride };
+            stride *= aligned[axis];
+        }
+        Rows { strides, width }
+    }
+
+    /// Returns the elements of the row of this number in a result whose leading dimensions are `lead`.
+    fn elements(&self, row: usize, lead: &[usize]) -> std::ops::Range<usize> {
+        let (mut rest, mut start) = (row, 0);
+        for (dim, stride) in lead.iter().zip(&self.strides).rev() {
+            start += rest % dim * stride;
+            rest /= dim;
+        }
+        start..start + self.width
+    }
+}
+
+fn select_elements(condition: &[bool], a: &[f32], b: &[f32], y: &mut [f32]) {
+    let pick = |c: bool, a: f32, b: f32| if c { a } else { b };
+    match (condition, a, b) {
+        ([c], a, b) => match if *c { a } else { b } {
+            [v] => y.fill(*v),
+            values => y.copy_from_slice(values),
+        },
+        (c, a, [b]) if a.len() == y.len() => {
+            y.iter_mut().zip(c).zip(a).for_each(|((y, c), a)| *y = pick(*c, *a, *b));
+        }
+        (c, a, b) => {
+            let each = y.iter_mut().zip(c).enumerate();
+            each.for_each(|(i, (y, c))| *y = pick(*c, at(a, i), at(b, i)));
+        }
+    }
 }
 
 /// Compares `a` and `b` elementwise by `f`. Each operand has as many elements as `y`, or a single one.

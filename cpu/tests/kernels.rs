@@ -371,6 +371,31 @@ fn choices_and_comparisons() {
 }
 
 #[test]
+fn a_choice_broadcasts_all_three() {
+    let mut random = Random(43);
+    let cases: [[&[usize]; 3]; 6] = [
+        [&[3, 70, 1], &[1, 70, 100], &[1]],
+        [&[70, 1], &[3, 70, 100], &[100]],
+        [&[100], &[3, 1, 1], &[3, 70, 1]],
+        [&[3, 1, 1], &[3, 70, 100], &[]],
+        [&[1, 3, 1, 5], &[2, 1, 4, 1], &[4, 5]],
+        [&[2, 40_000], &[2, 1], &[40_000]],
+    ];
+    for [condition, a, b] in cases {
+        let mut case = Case::new();
+        let [c, u, v] = [("c", condition), ("u", a), ("v", b)].map(|(name, dims)| {
+            let tensor = random.tensor(dims);
+            case.input(name, tensor)
+        });
+        let g = &mut case.builder;
+        let zero = g.constant("zero", Tensor::from_f32(&[1], &[0.0]));
+        let holds = g.binary(Binary::Less, c, zero);
+        let selected = g.add(Prim::Select, &[holds, u, v]);
+        case.check(&format!("{condition:?} {a:?} {b:?}"), &[selected]);
+    }
+}
+
+#[test]
 fn activations() {
     let mut random = Random(8);
     let functions = [
