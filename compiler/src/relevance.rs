@@ -57,7 +57,8 @@ pub fn derive_relevance(
 ) -> Result<RelevanceGraph, CompileError> {
     let (explained, seed_value) = explained_output(graph, options)?;
     let live = liveness(graph, options);
-    if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
+    let is_live = live.get(&seed_value).copied().unwrap_or(Live::No) == Live::Data;
+    if !is_live || !graph.ty(seed_value).dtype.is_float() {
         return Err(CompileError::NothingToExplain(Name::new(&explained)));
     }
     // The tensors that `stop_at` names lie inside the model.

@@ -35,11 +35,31 @@ pub enum DataType {
     Bool,
     /// Byte string of any length.
     String,
+    /// 8-bit float: 4 bits exponent, 3 bits fraction, no infinities.
+    F8E4M3,
+    /// 8-bit float: 4 bits exponent, 3 bits fraction, no infinities, one zero.
+    F8E4M3Fnuz,
+    /// 8-bit float: 5 bits exponent, 2 bits fraction.
+    F8E5M2,
+    /// 8-bit float: 5 bits exponent, 2 bits fraction, no infinities, one zero.
+    F8E5M2Fnuz,
+    /// 8-bit power of 2.
+    F8E8M0,
+    /// 4-bit float: 2 bits exponent, 1 bit fraction; two in a byte.
+    F4E2M1,
+    /// 4-bit signed integer, two in a byte.
+    I4,
+    /// 4-bit unsigned integer, two in a byte.
+    U4,
+    /// 2-bit signed integer, four in a byte.
+    I2,
+    /// 2-bit unsigned integer, four in a byte.
+    U2,
 }
 
 impl DataType {
     /// All element types, in the order of declaration.
-    pub const ALL: [DataType; 14] = [
+    pub const ALL: [DataType; 24] = [
         DataType::F32,
         DataType::F64,
         DataType::F16,
@@ -54,6 +74,16 @@ impl DataType {
         DataType::U64,
         DataType::Bool,
         DataType::String,
+        DataType::F8E4M3,
+        DataType::F8E4M3Fnuz,
+        DataType::F8E5M2,
+        DataType::F8E5M2Fnuz,
+        DataType::F8E8M0,
+        DataType::F4E2M1,
+        DataType::I4,
+        DataType::U4,
+        DataType::I2,
+        DataType::U2,
     ];
 
     /// Returns the type of a `TensorProto.DataType` number; `None` if the number is undefined or the type is not
@@ -80,14 +110,37 @@ impl DataType {
             DataType::U64 => Onnx::Uint64,
             DataType::Bool => Onnx::Bool,
             DataType::String => Onnx::String,
+            DataType::F8E4M3 => Onnx::Float8e4m3fn,
+            DataType::F8E4M3Fnuz => Onnx::Float8e4m3fnuz,
+            DataType::F8E5M2 => Onnx::Float8e5m2,
+            DataType::F8E5M2Fnuz => Onnx::Float8e5m2fnuz,
+            DataType::F8E8M0 => Onnx::Float8e8m0,
+            DataType::F4E2M1 => Onnx::Float4e2m1,
+            DataType::I4 => Onnx::Int4,
+            DataType::U4 => Onnx::Uint4,
+            DataType::I2 => Onnx::Int2,
+            DataType::U2 => Onnx::Uint2,
         };
         onnx as i32
     }
 
-    /// Returns the size of one element in bytes; `None` for strings, which have no fixed size.
+    /// Returns the number of elements that files hold in one byte; `None` for types whose elements take a byte or more.
+    pub fn packed(self) -> Option<u64> {
+        match self {
+            DataType::F4E2M1 | DataType::I4 | DataType::U4 => Some(2),
+            DataType::I2 | DataType::U2 => Some(4),
+            _ => None,
+        }
+    }
+
+    /// Returns the size in bytes of one element in a [`TensorData`](crate::TensorData), where no element shares its byte; `None` for
+    /// strings, which have no fixed size.
     pub fn size(self) -> Option<u64> {
         match self {
             DataType::I8 | DataType::U8 | DataType::Bool => Some(1),
+            DataType::F8E4M3 | DataType::F8E4M3Fnuz | DataType::F8E5M2 | DataType::F8E5M2Fnuz => Some(1),
+            DataType::F8E8M0 | DataType::F4E2M1 => Some(1),
+            DataType::I4 | DataType::U4 | DataType::I2 | DataType::U2 => Some(1),
             DataType::F16 | DataType::Bf16 | DataType::I16 | DataType::U16 => Some(2),
             DataType::F32 | DataType::I32 | DataType::U32 => Some(4),
             DataType::F64 | DataType::I64 | DataType::U64 => Some(8),
@@ -113,6 +166,16 @@ impl fmt::Display for DataType {
             DataType::U64 => "u64",
             DataType::Bool => "bool",
             DataType::String => "string",
+            DataType::F8E4M3 => "f8e4m3",
+            DataType::F8E4M3Fnuz => "f8e4m3fnuz",
+            DataType::F8E5M2 => "f8e5m2",
+            DataType::F8E5M2Fnuz => "f8e5m2fnuz",
+            DataType::F8E8M0 => "f8e8m0",
+            DataType::F4E2M1 => "f4e2m1",
+            DataType::I4 => "i4",
+            DataType::U4 => "u4",
+            DataType::I2 => "i2",
+            DataType::U2 => "u2",
         })
     }
 }

@@ -17,7 +17,8 @@ pub struct TensorData {
     pub dtype: DataType,
     /// Dimensions, outermost first.
     pub dims: Vec<u64>,
-    /// Elements, row-major and little-endian, without alignment; empty for strings.
+    /// Elements, row-major and little-endian, without alignment; empty for strings. Elements of less than a byte have a byte each,
+    /// signed ones with their sign.
     pub bytes: Bytes,
     /// Elements of a tensor of strings, row-major; otherwise empty.
     pub strings: Vec<Vec<u8>>,
@@ -63,6 +64,7 @@ pub(crate) fn resolve<E: From<TensorFault>>(
         return Ok(TensorData { dtype, dims, bytes: Bytes::new(), strings });
     };
     let expected = check_bytes(elements, size, max_bytes)?;
+    let expected = dtype.packed().map_or(expected, |packed| elements.div_ceil(packed));
     let bytes = match encoding(tensor)? {
         None if elements == 0 => Bytes::new(),
         None => return Err(TensorFault::NoElements.into()),
@@ -77,7 +79,7 @@ pub(crate) fn resolve<E: From<TensorFault>>(
                 return Err(TensorFault::ByteCount { dtype, dims, encoding, expected, actual }.into());
             }
             check_bools(dtype, &bytes)?;
-            bytes
+            unpacked(dtype, bytes, elements)
         }
         Some(encoding) => typed(tensor, dtype, encoding, elements)?,
     };
@@ -195,6 +197,15 @@ fn typed(
                 DataType::Bool => {
                     narrow(dtype, values, |v| u8::try_from(v).ok().filter(|v| *v < 2).map(|v| [v]))?
                 }
+                DataType::F8E4M3 | DataType::F8E4M3Fnuz | DataType::F8E5M2 | DataType::F8E5M2Fnuz => {
+                    narrow(dtype, values, byte)?
+                }
+                DataType::F8E8M0 => narrow(dtype, values, byte)?,
+                DataType::F4E2M1 | DataType::I4 | DataType::U4 | DataType::I2 | DataType::U2 => {
+                    let packed = dtype.packed().unwrap_or(1);
+                    check_count(tensor, dtype, encoding, elements.div_ceil(packed), values.len())?;
+                    return Ok(unpacked(dtype, narrow(dtype, values, byte)?.into(), elements));
+                }
                 DataType::U16 | DataType::F16 | DataType::Bf16 => {
                     narrow(dtype, values, |v| u16::try_from(v).ok().map(u16::to_le_bytes))?
                 }
@@ -211,6 +222,26 @@ fn typed(
         _ => return Err(TensorFault::WrongEncoding { dtype, encoding }),
     };
     Ok(bytes.into())
+}
+
+/// Returns a byte of packed or of 8-bit elements, which files store as a signed or an unsigned number.
+fn byte(value: i32) -> Option<[u8; 1]> {
+    u8::try_from(value).or_else(|_| i8::try_from(value).map(|v| v as u8)).ok().map(|v| [v])
+}
+
+/// Returns the elements one in a byte; the first of a packed byte is in its low bits.
+fn unpacked(dtype: DataType, bytes: Bytes, elements: u64) -> Bytes {
+    let Some(packed) = dtype.packed() else { return bytes };
+    let bits = 8 / packed as u32;
+    let element = |byte: u8, i: u32| {
+        let shifted = byte << (8 - bits * (i + 1));
+        match dtype {
+            DataType::I4 | DataType::I2 => (shifted as i8 >> (8 - bits)) as u8,
+            _ => shifted >> (8 - bits),
+        }
+    };
+    let all = bytes.iter().flat_map(|byte| (0..packed as u32).map(move |i| element(*byte, i)));
+    all.take(elements as usize).collect::<Vec<u8>>().into()
 }
 
 /// Stores each value in `N` bytes; `store` returns `None` for values that are out of range.

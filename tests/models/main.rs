@@ -8,6 +8,7 @@ mod common;
 mod experts;
 mod fused;
 mod golden;
+mod quantised;
 mod real_models;
 mod recurrent;
 mod scenes;

@@ -74,7 +74,8 @@ impl LayerPositions {
             if is_elementwise && operands.all(|id| elementwise.contains(&id)) {
                 elementwise.insert(*id);
                 let is_shift = role(*id) == RoleKind::Sum || matches!(graph.op(*id), Op::BatchNorm(_));
-                if is_shift && is_single && live.len() > 1 {
+                let is_rounding = matches!(graph.op(*id), Op::Quantisation(_));
+                if is_shift && !is_rounding && is_single && live.len() > 1 {
                     positions.shifts.insert(*id);
                 }
             }

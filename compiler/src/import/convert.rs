@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::op::read::Narrow;
 use dlbc_ops::op::{Cast, Op};
 use dlbc_ops::tensor::{Bytes, DType, Tensor};
 use dlbc_proto::{DataType, Name};
@@ -20,6 +21,9 @@ pub fn convert(
     bytes: dlbc_proto::Bytes,
     name: &str,
 ) -> Result<Tensor, CompileError> {
+    if let Some(narrow) = narrow(dtype) {
+        return unpack(narrow, dims, bytes, name);
+    }
     let error = |source| CompileError::Node { node: Name::new(name), op: Name::new("initializer"), source };
     let dtype = element_type(dtype).map_err(error)?;
     let dims: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
@@ -33,6 +37,29 @@ pub fn convert(
     } else {
         tensor
     })
+}
+
+/// Returns the narrow type of elements that tensors have no type for.
+pub fn narrow(dtype: DataType) -> Option<Narrow> {
+    Narrow::of_code(i64::from(dtype.to_onnx()))
+}
+
+/// Converts a constant of a type that tensors do not have, whose elements have a byte each.
+fn unpack(
+    narrow: Narrow,
+    dims: &[u64],
+    bytes: dlbc_proto::Bytes,
+    name: &str,
+) -> Result<Tensor, CompileError> {
+    let holder = match narrow.holder() {
+        DType::U8 => DataType::U8,
+        DType::I8 => DataType::I8,
+        _ => {
+            let floats = bytes.iter().flat_map(|b| narrow.float(*b).unwrap_or_default().to_le_bytes());
+            return convert(DataType::F32, dims, floats.collect::<Vec<u8>>().into(), name);
+        }
+    };
+    convert(holder, dims, bytes, name)
 }
 
 fn element_type(dtype: DataType) -> Result<DType, OpError> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use dlbc_ops::OpError;
-use dlbc_ops::op::Op;
+use dlbc_ops::op::read::Narrow;
+use dlbc_ops::op::{Op, element_type};
 use dlbc_ops::tensor::{Dim, Shape, TensorType};
 use dlbc_proto::onnx::ValueInfoProto;
 use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
@@ -49,6 +50,7 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
         if import.values.insert(name.into(), widen(&mut import.graph, v)).is_some() {
             return Err(CompileError::DuplicateTensor(Name::new(name)));
         }
+        import.record_type(name, element_code(input));
     }
     let options = import.options;
     let option_names = options.shapes.keys().chain(&options.live).chain(&options.no_relevance);
@@ -130,7 +132,8 @@ fn input_type(
     };
     // Strings are numbers of the vocabulary.
     let number = if words::is_string(input) { DataType::I64.to_onnx() } else { ty.elem_type() };
-    let dtype = match dlbc_ops::op::element_type(i64::from(number)) {
+    let code = i64::from(number);
+    let dtype = match Narrow::of_code(code).map_or_else(|| element_type(code), |narrow| Ok(narrow.holder())) {
         Ok(dtype) => dtype,
         Err(OpError::Unsupported(reason)) => return Ok(Err(reason)),
         Err(e) => return Err(bad(&e.to_string())),
@@ -147,6 +150,14 @@ fn input_type(
         });
     }
     Ok(Ok(TensorType::new(dtype, dims)))
+}
+
+/// Returns the code of an input's element type; 0 if it has none.
+fn element_code(input: &ValueInfoProto) -> i32 {
+    match input.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(TypeValue::TensorType(ty)) => ty.elem_type(),
+        _ => 0,
+    }
 }
 
 /// Fixes dimensions of an input type; -1 keeps a dimension symbolic.

@@ -99,6 +99,7 @@ fn attempt(
         unsupported: BTreeMap::new(),
         readers: readers().into_iter().map(|r| ((r.domain, r.op), r)).collect(),
         named: HashSet::new(),
+        narrow: HashMap::new(),
         read: nodes.len(),
         unread,
         words: RefCell::new(Words::new(words::strings(&model.proto))),
@@ -118,22 +119,6 @@ fn attempt(
             Err(Box::new((e, types.collect())))
         }
     }
-}
-
-/// Returns whether an operator computes with integers in place of floats.
-fn is_quantised(op: &str) -> bool {
-    let quantised = [
-        "ConvInteger",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "MatMulNBits",
-        "QGemm",
-        "QuantizeLinear",
-    ];
-    quantised.contains(&op) || ["QLinear", "QAttention", "QEmbed"].iter().any(|prefix| op.starts_with(prefix))
 }
 
 impl Import<'_> {
@@ -180,7 +165,14 @@ impl Import<'_> {
             Ok(outputs)
         });
         match read {
-            Ok(outputs) => self.bind(node, outputs),
+            Ok(outputs) => {
+                self.bind(node, outputs)?;
+                let constant = node.attribute.iter().find(|a| op == "Constant" && a.name() == "value");
+                if let (Some(t), [output]) = (constant.and_then(|a| a.t.as_deref()), node.output.as_slice()) {
+                    self.record_type(output, t.data_type());
+                }
+                Ok(())
+            }
             Err(OpError::Unsupported(reason)) => {
                 self.refuse(node, &title, Refusal::from(reason), name);
                 Ok(())
@@ -201,10 +193,7 @@ impl Import<'_> {
         opsets: &BTreeMap<String, i64>,
     ) -> Result<Result<Reader, String>, CompileError> {
         let Some(reader) = self.readers.get(&(domain, node.op_type())) else {
-            return Ok(Err(match node.op_type() {
-                op if is_quantised(op) => "quantised: expected the float model".into(),
-                _ => "no importer".into(),
-            }));
+            return Ok(Err("no importer".into()));
         };
         let Some(opset) = opsets.get(domain) else {
             return Err(CompileError::NoOpset {

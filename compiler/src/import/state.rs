@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::op::Op;
-use dlbc_ops::op::read::{Attr, Reader, Reading, Words};
+use dlbc_ops::op::read::{Attr, Narrow, Reader, Reading, Words};
 use dlbc_ops::tensor::Tensor;
 use dlbc_proto::onnx::{NodeProto, TensorProto};
 use dlbc_proto::{DataType, Model, Name};
@@ -36,6 +36,8 @@ pub struct Import<'a> {
     pub readers: HashMap<(&'static str, &'static str), Reader>,
     /// Values that have the name of an ONNX tensor.
     pub named: HashSet<Value>,
+    /// Element types in the file of constants and inputs that tensors have no type for.
+    pub narrow: HashMap<Value, Narrow>,
     /// Number of nodes read; nodes of an unrolled loop count once per iteration.
     pub read: usize,
     /// Tensors that nodes of the main graph compute and nothing uses.
@@ -77,6 +79,7 @@ impl Import<'_> {
             if t.data_type() == DataType::String.to_onnx() {
                 self.words.borrow_mut().mark(self.values[t.name()]);
             }
+            self.record_type(t.name(), t.data_type());
         }
         for s in &graph.sparse_initializer {
             let name = s.values.as_ref().map_or("", |v| v.name()).to_string();
@@ -85,6 +88,13 @@ impl Import<'_> {
             self.constant(&name, tensor)?;
         }
         Ok(())
+    }
+
+    /// Records the element type in the file of a tensor in scope, if tensors have no type for it.
+    pub fn record_type(&mut self, name: &str, code: i32) {
+        if let (Some(narrow), Some(v)) = (Narrow::of_code(i64::from(code)), self.values.get(name)) {
+            self.narrow.insert(*v, narrow);
+        }
     }
 
     /// Reads a tensor of the file.
@@ -130,6 +140,7 @@ impl Import<'_> {
             inputs,
             outputs,
             attributes,
+            narrow: &self.narrow,
             asked: RefCell::default(),
             asked_inputs: Cell::default(),
             origin,

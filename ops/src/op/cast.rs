@@ -1,11 +1,13 @@
 //! Conversion of the element type. Reads `Cast` and `CastLike`.
 
-use super::Operator;
-use super::read::{Reader, Reading};
+use super::dequantise::quantised_number;
+use super::quantisation::{Steps, on_grid};
+use super::read::{Narrow, Reader, Reading};
 use super::role::Role;
+use super::{Add, Arithmetic, Grid, Operator, QuantisedType, Sub};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::Builder;
+use crate::prim::{Binary, Builder};
 use crate::tensor::DType;
 
 /// Conversion of the element type.
@@ -39,24 +41,81 @@ pub fn readers() -> Vec<Reader> {
                 return cast(r, to);
             }
             let code = r.int("to")?.ok_or_else(|| OpError::missing_attribute("to", "an element type"))?;
-            r.ignore(&["saturate", "round_mode"]);
-            let to = dtype(code)?;
-            cast(r, to)
+            match Narrow::of_code(code) {
+                Some(narrow) => to_narrow(r, narrow),
+                None => {
+                    let to = dtype(code)?;
+                    cast(r, to)
+                }
+            }
         }),
         Reader::new("CastLike", 15, |r| {
-            r.ignore(&["saturate", "round_mode"]);
-            let to = r.ty(r.input(1)?).dtype;
-            cast(r, to)
+            let like = r.input(1)?;
+            match r.narrow(like) {
+                Some(narrow) => to_narrow(r, narrow),
+                None => {
+                    let to = r.ty(like).dtype;
+                    cast(r, to)
+                }
+            }
         }),
     ]
 }
 
 fn cast(r: &mut Reading, to: DType) -> Result<Vec<Value>, OpError> {
+    r.ignore(&["saturate", "round_mode"]);
     let x = r.input(0)?;
+    if to.is_float() {
+        let x = quantised_number(r, x)?.unwrap_or(x);
+        return Ok(vec![rounded(r, x, to)?]);
+    }
+    Ok(vec![r.cast(x, to)?])
+}
+
+/// Adds the conversion to a type that tensors do not have, held by one that they have.
+fn to_narrow(r: &mut Reading, to: Narrow) -> Result<Vec<Value>, OpError> {
+    r.ignore(&["round_mode"]);
+    let x = r.input(0)?;
+    let QuantisedType { grid, dtype } = to.quantised_type();
+    if let Grid::Whole { low, high } = grid {
+        r.ignore(&["saturate"]);
+        return Ok(vec![low_bits(r, x, (low, high), dtype)?]);
+    }
+    if to == Narrow::F8E8M0 {
+        return unsupported("powers of 2").map(|_| vec![]);
+    }
+    if !r.flag("saturate", true)? {
+        return Err(OpError::unsupported("saturate", 1, 0));
+    }
+    let mut x = quantised_number(r, x)?.unwrap_or(x);
+    x = r.cast(x, DType::F32)?;
+    if to == Narrow::F4E2M1 {
+        // The type has no NaN.
+        let is_number = r.compare(Binary::Equal, x, x)?;
+        let zero = r.add_scalar(0.0, DType::F32);
+        x = r.select(is_number, x, zero)?;
+    }
+    let scale = r.add_scalar(1.0, DType::F32);
+    Ok(vec![on_grid(r, x, Steps { scale, zero: None }, grid)?])
+}
+
+/// Adds the low bits of whole numbers, as many as the range `low..=high` has.
+fn low_bits(r: &mut Reading, x: Value, (low, high): (i64, i64), dtype: DType) -> Result<Value, OpError> {
+    let x = r.cast(x, DType::I32)?;
+    let count = r.add_scalar((high - low + 1) as f64, DType::I32);
+    let low = r.add_scalar(low as f64, DType::I32);
+    let above = r.add(Sub, &[x, low])?;
+    let bits = r.add(Arithmetic { f: Binary::Mod }, &[above, count])?;
+    let number = r.add(Add, &[bits, low])?;
+    r.cast(number, dtype)
+}
+
+/// Adds the conversion to a float type.
+fn rounded(r: &mut Reading, x: Value, to: DType) -> Result<Value, OpError> {
     // Floats are float32 throughout: a narrower type rounds the values, float64 has no more of them.
     let is_narrow = matches!(to, DType::F16 | DType::Bf16);
     let x = if is_narrow { r.cast(x, to)? } else { x };
-    Ok(vec![r.cast(x, if to.is_float() { DType::F32 } else { to })?])
+    r.cast(x, DType::F32)
 }
 
 /// Returns the element type of a name of `TensorProto.DataType`, as the first opsets have it.

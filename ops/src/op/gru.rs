@@ -21,7 +21,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (recurrent_bias, step): (_, fn(&mut Step) -> _) =
         if r.flag("linear_before_reset", false)? { (2..3, reset_after) } else { (0..0, reset_before) };
     let activations = &["Sigmoid", "Tanh"];
-    recurrent::read(r, &Kind { gates: 3, states: 1, activations, recurrent_bias, step })
+    recurrent::read(r, &Kind { gates: 3, states: 1, activations, recurrent_bias, rounds_state: false, step })
 }
 
 /// Applies the reset gate to the state before the recurrent product.

@@ -17,12 +17,17 @@ pub fn readers() -> Vec<Reader> {
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    read_layer(r, false)
+}
+
+/// Reads the layer; `rounds_state` says whether each step rounds the hidden state to 8 bits.
+pub(super) fn read_layer(r: &mut Reading, rounds_state: bool) -> Result<Vec<Value>, OpError> {
     if r.optional(7).is_some() {
         return Err(OpError::unsupported("operand P", "none", "peephole weights"));
     }
     let step = if r.flag("input_forget", false)? { coupled } else { step };
     let activations = &["Sigmoid", "Tanh", "Tanh"];
-    recurrent::read(r, &Kind { gates: 4, states: 2, activations, recurrent_bias: 0..0, step })
+    recurrent::read(r, &Kind { gates: 4, states: 2, activations, recurrent_bias: 0..0, rounds_state, step })
 }
 
 /// Builds a step with a forget gate of its own.

@@ -29,6 +29,7 @@ mod conv;
 mod conv_transpose;
 mod cum_prod;
 mod cum_sum;
+mod dequantise;
 mod det;
 mod einsum;
 mod elements;
@@ -40,6 +41,7 @@ mod fourier;
 mod fused_product;
 mod gather;
 mod gather_nd;
+mod grid;
 mod grid_sample;
 mod group_norm;
 mod group_query_attention;
@@ -48,6 +50,7 @@ mod hardmax;
 mod heads;
 mod identity;
 mod imputer;
+mod integer_product;
 mod interpolate;
 mod is_nan;
 mod layer_norm;
@@ -71,11 +74,18 @@ mod non_max_suppression;
 mod non_zero;
 mod normalizer;
 mod overwrite;
+mod packed_weights;
 mod pad;
 mod padding_mask;
 mod pool;
 mod prelu;
 mod projected_attention;
+mod quantisation;
+mod quantisation_layout;
+mod quantise;
+mod quantised_layer;
+mod quantised_lstm;
+mod quantised_rows;
 mod range;
 mod recurrent;
 mod reduce;
@@ -126,6 +136,7 @@ pub use conv_transpose::ConvTranspose;
 pub use cum_sum::CumSum;
 pub use expand::Expand;
 pub use gather::Gather;
+pub use grid::{Grid, QuantisedType};
 pub use group_norm::GroupNorm;
 pub use interpolate::Interpolate;
 pub use layer_norm::LayerNorm;
@@ -140,6 +151,8 @@ pub use overwrite::Overwrite;
 pub use pad::Pad;
 pub use pool::{AveragePool, MaxPool};
 pub use prelu::PRelu;
+pub use quantisation::{Detached, Encode, Quantisation, RoundingError};
+pub use quantised_rows::QuantisedRows;
 pub use range::Range;
 pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
@@ -235,7 +248,9 @@ op_table! {
     Conv,
     ConvTranspose,
     CumSum,
+    Detached,
     Div,
+    Encode,
     Expand,
     Extremum,
     Gather,
@@ -253,9 +268,12 @@ op_table! {
     Overwrite,
     PRelu,
     Pad,
+    Quantisation,
+    QuantisedRows,
     Range,
     Reduce,
     Reshape,
+    RoundingError,
     Scan,
     ScatterAdd,
     Select,
@@ -295,6 +313,7 @@ pub fn readers() -> Vec<Reader> {
         conv_transpose::readers(),
         cum_prod::readers(),
         cum_sum::readers(),
+        dequantise::readers(),
         det::readers(),
         einsum::readers(),
         elements::readers(),
@@ -313,6 +332,7 @@ pub fn readers() -> Vec<Reader> {
         hardmax::readers(),
         identity::readers(),
         imputer::readers(),
+        integer_product::readers(),
         is_nan::readers(),
         layer_norm::readers(),
         linear::readers(),
@@ -331,10 +351,14 @@ pub fn readers() -> Vec<Reader> {
         non_max_suppression::readers(),
         non_zero::readers(),
         normalizer::readers(),
+        packed_weights::readers(),
         pad::readers(),
         pool::readers(),
         prelu::readers(),
         projected_attention::readers(),
+        quantise::readers(),
+        quantised_layer::readers(),
+        quantised_lstm::readers(),
         range::readers(),
         reduce::readers(),
         reshape::readers(),

@@ -3,6 +3,7 @@
 //! A layer is read as one linear map of all elements at once (`x Wᵀ + b`) and a [`Scan`] whose step computes the rest.
 //! A sequence that is shorter than the longest keeps its state after its end, and its results there are 0.
 
+use super::quantise::rounded;
 use super::read::Reading;
 use super::{
     Activation, Add, Cast, Compare, Concat, Expand, Function, Linear, Op, Range, Reshape, Scan, Select,
@@ -23,6 +24,8 @@ pub(super) struct Kind {
     pub activations: &'static [&'static str],
     /// Blocks whose recurrent bias stays in the recurrent product.
     pub recurrent_bias: std::ops::Range<usize>,
+    /// True if each step rounds the hidden state to 8 bits before the recurrent product.
+    pub rounds_state: bool,
     /// Builds the next state of a step.
     pub step: fn(&mut Step) -> Result<Value, OpError>,
 }
@@ -346,6 +349,9 @@ impl Layer {
         for i in 0..kind.states {
             let state = slice(&mut step.r, inputs.state, 1, i * self.hidden, self.hidden)?;
             step.states.push(state);
+        }
+        if kind.rounds_state {
+            step.states[0] = rounded(&mut step.r, step.states[0])?;
         }
         let next = (kind.step)(&mut step)?;
         let Some((time, lengths)) = inputs.timing else { return Ok(next) };

@@ -12,7 +12,17 @@ use crate::graph::Value;
 /// Returns the reader of `RNN`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("RNN", 7, |r| {
-        recurrent::read(r, &Kind { gates: 1, states: 1, activations: &["Tanh"], recurrent_bias: 0..0, step })
+        recurrent::read(
+            r,
+            &Kind {
+                gates: 1,
+                states: 1,
+                activations: &["Tanh"],
+                recurrent_bias: 0..0,
+                rounds_state: false,
+                step,
+            },
+        )
     })]
 }
 

@@ -76,23 +76,19 @@ fn read(
     Ok(vec![r.reshape(y, shape)?])
 }
 
-/// Looks up the angles of each position, and adds the axis of the heads: `[batch, 1, sequence, features / 2]`. Positions carry no
-/// relevance: the look-up is along another axis than that of an embedding.
+/// Looks up the angles of each position, and adds the axis of the heads: `[batch, 1, sequence, features / 2]`.
 pub fn angles(r: &mut Reading, table: Value, ids: Option<Value>) -> Result<Value, OpError> {
-    let rank =
-        || OpError::mismatch("rank of the cosines and sines", if ids.is_some() { 2 } else { 3 }, r.ty(table));
-    let [batch, sequence, half] = match (ids.map(|ids| r.ty(ids).shape.0), r.ty(table).shape.0.as_slice()) {
-        (Some(ids), [_, half]) if ids.len() == 2 => [ids[0].clone(), ids[1].clone(), half.clone()],
-        (None, [batch, sequence, half]) => [batch.clone(), sequence.clone(), half.clone()],
-        _ => return Err(rank()),
+    let table = match ids {
+        Some(ids) => r.add(Gather { axis: 0 }, &[table, ids])?,
+        None => table,
     };
-    let mut angles = table;
-    if let Some(ids) = ids {
-        let rows = Shape([vec![Dim::known(1)], r.ty(table).shape.0].concat());
-        let rows = r.reshape(table, rows)?;
-        angles = r.add(Gather { axis: 1 }, &[rows, ids])?;
+    match r.ty(table).shape.0.as_slice() {
+        [batch, sequence, half] => {
+            let to = vec![batch.clone(), Dim::known(1), sequence.clone(), half.clone()];
+            r.reshape(table, Shape(to))
+        }
+        _ => Err(OpError::mismatch("rank of the cosines and sines", 3, r.ty(table))),
     }
-    r.reshape(angles, Shape(vec![batch, Dim::known(1), sequence, half]))
 }
 
 /// A rotation of the first features of each head.

@@ -110,7 +110,10 @@ impl Gradient {
         let takes = |k: usize| site.live[k] && self.only.is_none_or(|only| only == k);
         let leaves: HashSet<Value> =
             (0..site.inputs.len()).filter(|k| takes(*k)).map(|k| site.inputs[k]).collect();
-        let order = between(b, site.y(), &leaves);
+        // An operand that carries no relevance is a constant, also if it was computed from one that does.
+        let constants: HashSet<Value> =
+            (0..site.inputs.len()).filter(|k| !site.live[*k]).map(|k| site.inputs[k]).collect();
+        let order = between(b, site.y(), &leaves, &constants);
         let depends: HashSet<Value> = order.iter().copied().chain(leaves.iter().copied()).collect();
         let mut adjoints: HashMap<Value, Value> = HashMap::from([(site.y(), r)]);
         for v in order.iter().rev() {
@@ -149,8 +152,9 @@ impl Gradient {
     }
 }
 
-/// Returns the values between the leaves and `y` that depend on a leaf, in topological order, without the leaves.
-fn between(b: &Builder, y: Value, leaves: &HashSet<Value>) -> Vec<Value> {
+/// Returns the values between the leaves and `y` that depend on a leaf, in topological order, without the leaves and without what only
+/// `constants` need.
+fn between(b: &Builder, y: Value, leaves: &HashSet<Value>, constants: &HashSet<Value>) -> Vec<Value> {
     let graph = b.graph();
     let mut depends: HashMap<Value, bool> = HashMap::new();
     let mut order = vec![];
@@ -163,7 +167,7 @@ fn between(b: &Builder, y: Value, leaves: &HashSet<Value>) -> Vec<Value> {
             if any {
                 order.push(v);
             }
-        } else if !leaves.contains(&v) && !depends.contains_key(&v) {
+        } else if !leaves.contains(&v) && !constants.contains(&v) && !depends.contains_key(&v) {
             depends.insert(v, false);
             stack.push((v, true));
             stack.extend(graph.node_inputs(v.node).into_iter().map(|x| (x, false)));

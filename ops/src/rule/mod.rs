@@ -22,6 +22,7 @@ mod policy;
 mod product;
 mod product_by_value;
 mod proportional;
+mod rounding;
 mod route;
 mod saturated;
 mod signed_sums;
@@ -56,6 +57,7 @@ pub use policy::{Bounds, FlowFn, Formula, NodeFacts, Policy, Receives, Sharing, 
 pub use product::Product;
 pub use product_by_value::ProductByValue;
 pub use proportional::Proportional;
+pub use rounding::Rounding;
 pub use route::Route;
 pub use saturated::{DecidedBy, Saturated, Saturation};
 pub use slope::Slope;
@@ -208,6 +210,8 @@ rules! {
     Sum = "sum",
     /// Shares of a sum's operands by signed value.
     SumEpsilon = "sum-epsilon",
+    /// Share of a rounded value before its rounding.
+    Rounding = "rounding",
     /// Fixed shares of a product's factors.
     Product = "product",
     /// Shares of a product's factors by their distance from the product.

@@ -1,12 +1,16 @@
 //! Reading of one ONNX node: typed access to its attributes and operands, and the graph to which it adds operators.
 
 mod data_dependent;
+mod narrow;
+mod other_operator;
 mod shorthand;
 mod strings;
 mod words;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub use narrow::Narrow;
 
 use super::{Op, fold};
 use crate::OpError;
@@ -94,6 +98,8 @@ pub struct Reading<'a> {
     pub outputs: usize,
     /// Attributes by name.
     pub attributes: &'a BTreeMap<String, Attr>,
+    /// Element types in the file of constants and inputs that tensors have no type for.
+    pub narrow: &'a HashMap<Value, Narrow>,
     /// Names of the attributes that the reader requested.
     pub asked: RefCell<BTreeSet<String>>,
     /// One more than the index of the last operand that the reader requested.
@@ -162,6 +168,11 @@ impl Reading<'_> {
     /// Returns the tensor of a constant; `None` for computed values.
     pub fn constant(&self, v: Value) -> Option<Tensor> {
         self.graph.constant(v).cloned()
+    }
+
+    /// Returns the element type in the file of a constant or input that tensors have no type for.
+    pub fn narrow(&self, v: Value) -> Option<Narrow> {
+        self.narrow.get(&v).copied()
     }
 
     /// Returns the elements of an integer tensor that consists of constants and dimensions.
@@ -383,6 +394,7 @@ impl Reading<'_> {
             inputs: &[],
             outputs: 0,
             attributes: self.attributes,
+            narrow: self.narrow,
             asked: RefCell::default(),
             asked_inputs: Cell::new(0),
             origin: Origin::onnx(&self.op.to_lowercase(), self.op),
@@ -391,7 +403,7 @@ impl Reading<'_> {
         }
     }
 
-    fn check_size(&self, ty: &TensorType) -> Result<(), OpError> {
+    pub(super) fn check_size(&self, ty: &TensorType) -> Result<(), OpError> {
         // Formulas of real models are much smaller.
         const COMPLEXITY: usize = 512;
         if ty.rank() > MAX_RANK {
