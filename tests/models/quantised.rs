@@ -238,6 +238,17 @@ After this page you know how close the explanation of a quantised model comes to
 the models: `dynamic` has int8 weights and activations that are measured as the model runs, `qdq` and `qoperator` have calibrated
 ranges, `q4` and `q8` weights of 4 and 8 bits in blocks of 32. A test of the project makes the forms and writes this page.
 
+What rounding contributed is absorbed by rows `Quantisation` of the ledger:
+
+```console
+$ dlbc run fixtures/operators/quantised_linear_conv.onnx --inputs fixtures/operators/quantised_linear_conv.in.npz --ledger
+...
+closes to ...
+```
+
+A quantised layer is the float layer of the values that its numbers stand for; scales and zero points carry no relevance, and the
+derivative of a rounding is 1 inside of the range and 0 outside. Refused are the operand `g_idx` and prepacked weights of `MatMulNBits`.
+
 Columns: the largest difference of an output from ONNX Runtime's on the same file, node by node, relative to the largest value (beside
 it, how far ONNX Runtime's own outputs move if inputs change by a millionth or its fused kernels compute them: a value next to a half may
 round either way); the same difference from the float form; the rank correlation of relevance with the float form's; and what rounding contributed, as a share of the start.

@@ -8,3 +8,4 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod ml_cases;
+mod quantised_faults;

@@ -112,7 +112,9 @@ impl Composite {
         positions: &LayerPositions,
     ) -> Vec<String> {
         let is_unmatched = |e: &&Entry| {
+            // The rounding of quantised values stands in composites for all models.
             !e.selector.is_general()
+                && !matches!(e.rule, Rule::Rounding(_))
                 && !graph.nodes().any(|id| e.selector.selects(graph, id, role(id), positions))
         };
         let unmatched = self.entries.iter().filter(is_unmatched);

@@ -1,7 +1,7 @@
 //! Values that quantised tensors stand for: `(x - zero point) · scale`. Reads `DequantizeLinear`.
 
 use super::quantisation::Steps;
-use super::quantisation_layout::Layout;
+use super::quantisation_layout::{Layout, finite, positive};
 use super::read::{MICROSOFT, Reader, Reading};
 use super::{Div, Gather, Mul, Op, QuantisedRows, Sub};
 use crate::OpError;
@@ -18,6 +18,12 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     r.ignore(&["output_dtype"]);
     let (x, scale, zero) = (r.input(0)?, r.input(1)?, r.optional(2));
     let layout = Layout::read(r, x, scale)?;
+    // Tools give blocks a negative scale where their largest number is positive.
+    if matches!(layout, Layout::Axis { blocked: true, .. }) {
+        finite(r, scale)?
+    } else {
+        positive(r, scale)?
+    }
     Ok(vec![dequantise(r, x, scale, zero, layout)?])
 }
 

@@ -73,7 +73,11 @@ impl Layout {
             return Err(OpError::shapes(&property, &expected, &scales));
         }
         let Some(zero) = zero else { return Ok(()) };
-        let ty = r.ty(zero);
+        let (ty, numbers) = (r.ty(zero), r.ty(x).dtype);
+        if numbers.is_integer() && ty.dtype != numbers {
+            let property = format!("element type of zero point `{}`", r.graph.value_name(zero));
+            return Err(OpError::invalid(&property, numbers, ty.dtype));
+        }
         let is_single = self == Layout::Tensor && ty.shape.elems().is(1);
         if !is_single && ty.shape != scales {
             let property = format!("shape of zero point `{}`", r.graph.value_name(zero));

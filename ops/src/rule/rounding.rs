@@ -19,7 +19,8 @@ pub struct Rounding {}
 
 impl Policy for Rounding {
     fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
-        (role.sum() == Some(false)).then(|| Formula::each_track(flow))
+        let subtracts = role.sum()?;
+        Some(Formula::each_track(move |b, site, r| flow(b, site, subtracts, r)))
     }
 
     fn receives(&self) -> Receives {
@@ -31,10 +32,13 @@ impl Policy for Rounding {
     }
 }
 
-fn flow(b: &mut Builder, site: &Site, r: Value) -> Flow {
+fn flow(b: &mut Builder, site: &Site, subtracts: bool, r: Value) -> Flow {
     let (k, y) = (site.data(), site.y());
     let s = b.guarded_div(r, y);
-    let share = b.mul(s, site.inputs[k]);
+    let mut share = b.mul(s, site.inputs[k]);
+    if subtracts && k == 1 {
+        share = b.scale(share, -1.0);
+    }
     let zero = b.scalar_like(0.0, y);
     let is_zero = b.binary(Binary::Equal, y, zero);
     let share = b.select(is_zero, r, share);
