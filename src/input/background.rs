@@ -23,23 +23,32 @@ pub fn read(
     sources: &Sources,
     notes: &dyn Notes,
 ) -> Result<Option<Tensors>> {
-    let max_tensor_bytes = sources.max_tensor_bytes;
+    let (words, max_tensor_bytes) = (sources.words.clone(), sources.max_tensor_bytes);
     if let Some(path) = file {
         let is_array =
             matches!(content(path), Some(Content::Npy | Content::Npz | Content::ResultNpz | Content::Zip));
         let source = match is_array {
-            true => Sources { archive: Some(path.into()), max_tensor_bytes, ..Sources::default() },
-            false => {
-                Sources { table: Some(path.into()), rows: Rows::All, max_tensor_bytes, ..Sources::default() }
-            }
+            true => Sources { archive: Some(path.into()), words, max_tensor_bytes, ..Sources::default() },
+            false => Sources {
+                table: Some(path.into()),
+                rows: Rows::All,
+                words,
+                max_tensor_bytes,
+                ..Sources::default()
+            },
         };
         let background = read_inputs(infos, None, &source, &Silent);
         return Ok(Some(background.with_context(|| format!("background `{}`", path.display()))?.tensors));
     }
     let explained = inputs.tensors.values().next().and_then(|t| t.dims().first().copied()).unwrap_or(0);
     if let (Some(path), Some(table)) = (&sources.table, &inputs.table) {
-        let source =
-            Sources { table: Some(path.clone()), rows: Rows::All, max_tensor_bytes, ..Sources::default() };
+        let source = Sources {
+            table: Some(path.clone()),
+            rows: Rows::All,
+            words,
+            max_tensor_bytes,
+            ..Sources::default()
+        };
         let all = read_inputs(infos, None, &source, &Silent)?;
         let count = all.table.as_ref().map_or(0, |t| t.rows.len());
         let others: Vec<usize> = (0..count).filter(|row| !table.rows.contains(row)).collect();

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use dlbc_ops::tensor::Tensor;
 
-use super::{Inputs, Pair, PictureOptions, Rows, Sources, TextOptions, TextSource, read_with, vocabulary};
+use super::{
+    Inputs, Pair, PictureOptions, Rows, Sources, TextOptions, TextSource, Words, read_with, vocabulary,
+};
 use crate::error::Result;
 use crate::explainer::Explainer;
 use crate::notes::Collected;
@@ -21,7 +23,9 @@ pub struct InputsBuilder<'a> {
 impl Inputs {
     /// Starts a builder of inputs for a model.
     pub fn for_model(explainer: &Explainer) -> InputsBuilder<'_> {
-        let sources = Sources { max_tensor_bytes: explainer.max_tensor_bytes(), ..Sources::default() };
+        let words = Words::of(explainer.info());
+        let max_tensor_bytes = explainer.max_tensor_bytes();
+        let sources = Sources { words, max_tensor_bytes, ..Sources::default() };
         InputsBuilder { explainer, tensors: vec![], picture: None, sources }
     }
 }

@@ -6,6 +6,7 @@ use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::Tensor;
 
 use super::feature::{Columns, Feature};
+use super::sources::Words;
 use super::table::Row;
 use super::{fit, only};
 use crate::error::{Error, Result, ResultExt};
@@ -134,6 +135,12 @@ impl Plan {
     /// Returns the indices of the columns to read, in the order in which [`Plan::tensors`] expects their values.
     pub fn columns(&self) -> Vec<usize> {
         self.inputs.iter().flat_map(|(_, columns)| columns).copied().collect()
+    }
+
+    /// Returns the indices of the columns of inputs that are strings.
+    pub fn word_columns(&self, infos: &[InputInfo], words: &Words) -> Vec<usize> {
+        let of_words = self.inputs.iter().filter(|(index, _)| words.holds(&infos[*index].name));
+        of_words.flat_map(|(_, columns)| columns).copied().collect()
     }
 
     /// Returns the table's features and the tensors of the rows, by input.

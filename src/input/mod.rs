@@ -50,7 +50,7 @@ pub use npz::read as read_npz;
 pub use picture::{Fit, files};
 pub use picture_options::{Channels, Layout, PictureOptions, Preset, Resize};
 pub use rows::Rows;
-pub use sources::{BaselineSource, Pair, Sources, TextOptions, TextSource};
+pub use sources::{BaselineSource, Pair, Sources, TextOptions, TextSource, Words};
 pub use texts::{Loss, Texts, Token};
 
 #[cfg(feature = "table")]
@@ -261,6 +261,8 @@ impl<'a> Reader<'a> {
             let table = table::open(path, self.max_bytes)?;
             let header = table.features().to_vec();
             let plan = Plan::new(self.infos, &header, &self.inputs.tensors, self.notes)?;
+            let words = &self.sources.words;
+            let table = table.with_words(plan.word_columns(self.infos, words), words);
             let rows = table.rows(&plan.columns(), &self.sources.rows)?;
             plan.tensors(self.infos, &header, &rows)
         };
@@ -301,6 +303,13 @@ impl<'a> Reader<'a> {
     /// Checks that no input is missing and converts all tensors.
     fn finish(mut self) -> Result<Inputs> {
         check_complete(self.infos, &self.inputs.tensors, &self.others)?;
+        let words = &self.sources.words;
+        for (name, tensor) in self.inputs.tensors.iter_mut().filter(|(name, _)| words.holds(name)) {
+            let rank = self.infos.iter().find(|i| i.name == *name).map_or(0, |i| i.ty.rank());
+            if tensor.dims().len() == rank + 1 {
+                *tensor = words.numbers(tensor.clone());
+            }
+        }
         self.inputs.tensors = fit_all(self.infos, self.inputs.tensors, self.notes)?;
         Ok(self.inputs)
     }

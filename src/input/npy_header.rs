@@ -24,12 +24,14 @@ pub struct Header {
 pub fn parse(text: &str) -> Result<Header> {
     let mut parser = Parser { rest: text };
     let (mut descr, mut fortran, mut dims) = (None, None, None);
+    // Number of characters of a string; an array of strings reads as one of characters with a further axis.
+    let mut characters = None;
     parser.expect("{")?;
     while !parser.eat("}") {
         let key = parser.string()?;
         parser.expect(":")?;
         match key {
-            "descr" => descr = Some(parser.descr()?),
+            "descr" => descr = Some(parser.descr(&mut characters)?),
             "fortran_order" => fortran = Some(parser.boolean()?),
             "shape" => dims = Some(parser.shape()?),
             other => {
@@ -42,7 +44,11 @@ pub fn parse(text: &str) -> Result<Header> {
         }
     }
     match (descr, fortran, dims) {
+        (Some(_), Some(true), Some(_)) if characters.is_some() => {
+            Err(Error::invalid("expected an array of strings in row-major order, found column-major order"))
+        }
         (Some((dtype, big_endian)), Some(fortran), Some(dims)) => {
+            let dims = dims.into_iter().chain(characters).collect();
             Ok(Header { dtype, big_endian, fortran, dims })
         }
         _ => Err(Error::invalid("invalid array header: expected `descr`, `fortran_order` and `shape`")),
@@ -91,7 +97,7 @@ impl<'a> Parser<'a> {
         self.expect("False").map(|()| false)
     }
 
-    fn descr(&mut self) -> Result<(DType, bool)> {
+    fn descr(&mut self, characters: &mut Option<usize>) -> Result<(DType, bool)> {
         if self.eat("[") {
             return Err(Error::invalid("expected an array of numbers, found records"));
         }
@@ -100,6 +106,10 @@ impl<'a> Parser<'a> {
             Some(b'<' | b'>' | b'|' | b'=') => text.split_at(1),
             _ => ("|", text),
         };
+        if let Some(count) = kind.strip_prefix('U').and_then(|count| count.parse().ok()) {
+            *characters = Some(count);
+            return Ok((DType::U32, order == ">"));
+        }
         let dtype = match kind {
             "f2" => DType::F16,
             "f4" => DType::F32,

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use dlbc_ops::program::Info;
+use dlbc_ops::tensor::{DType, Tensor};
+
 use super::picture_options::PictureOptions;
 use super::rows::Rows;
 
@@ -25,8 +28,53 @@ pub struct Sources {
     pub texts: Vec<TextSource>,
     /// Map from texts to their inputs.
     pub text: TextOptions,
+    /// Strings of the model, for inputs that are strings.
+    pub words: Words,
     /// Largest size of a tensor, in bytes.
     pub max_tensor_bytes: u64,
+}
+
+/// Strings of a model, and the inputs that hold them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    names: Vec<String>,
+    vocabulary: Vec<String>,
+}
+
+impl Words {
+    /// Returns the strings of a model.
+    pub fn of(info: &Info) -> Words {
+        Words { names: info.strings.clone(), vocabulary: info.vocabulary.clone() }
+    }
+
+    /// Returns whether an input is of strings.
+    pub fn holds(&self, input: &str) -> bool {
+        self.names.iter().any(|name| name == input)
+    }
+
+    /// Returns the number of a string, which is that of all unknown strings if the model does not have it.
+    pub fn number(&self, word: &str) -> i64 {
+        self.vocabulary.iter().position(|w| w == word).unwrap_or(self.vocabulary.len()) as i64
+    }
+
+    /// Returns the numbers of an array of strings, which is read as an array of characters with a further axis; other arrays
+    /// as they are.
+    pub fn numbers(&self, characters: Tensor) -> Tensor {
+        let [dims @ .., width] = characters.dims() else { return characters };
+        if characters.dtype() != DType::U32 {
+            return characters;
+        }
+        let codes = characters.to_i64();
+        let word = |i: usize| -> i64 {
+            let row = codes[i * width..(i + 1) * width].iter();
+            // Strings end in zeros up to the width of the array.
+            let text: String = row.filter_map(|code| char::from_u32(u32::try_from(*code).ok()?)).collect();
+            self.number(text.trim_end_matches('\0'))
+        };
+        let count = dims.iter().product();
+        let numbers: Vec<i64> = (0..count).map(word).collect();
+        Tensor::from_i64(dims, &numbers)
+    }
 }
 
 /// A text, or a source of texts with one per line.
@@ -102,5 +150,22 @@ impl FromStr for BaselineSource {
             "median" => Ok(BaselineSource::Median),
             file => Ok(BaselineSource::File(file.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod words {
+    use super::*;
+
+    #[test]
+    fn arrays_of_characters_are_strings() {
+        let names = vec!["color".to_string()];
+        let words = Words { names, vocabulary: vec!["red".into(), "blue".into(), "".into()] };
+        let codes = ["red\0", "blue", "\0\0\0\0", "bl\0\0"].concat();
+        let codes: Vec<u8> = codes.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        let characters = Tensor::from_bytes(DType::U32, vec![2, 2, 4], std::sync::Arc::new(codes));
+        let numbers = words.numbers(characters.expect("characters"));
+        assert_eq!((numbers.dims(), numbers.to_i64()), (&[2, 2][..], vec![0, 1, 2, 3]));
+        assert!(words.holds("color") && !words.holds("age"));
     }
 }

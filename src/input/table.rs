@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::npy;
 use super::rows::Rows;
+use super::sources::Words;
 use crate::content::content;
 use crate::error::{Error, Result};
 use crate::remedy::Remedy;
@@ -25,6 +26,8 @@ pub struct Table<R> {
     features: Vec<String>,
     reader: csv::Reader<R>,
     max_bytes: u64,
+    /// Columns of strings, whose cells become their numbers.
+    words: Option<(Vec<usize>, Words)>,
 }
 
 /// Opens a table of at most `max_bytes`.
@@ -72,7 +75,12 @@ impl<R: Read> Table<R> {
             *first = first.trim_start_matches('\u{feff}').to_string();
         }
         check_header(&features)?;
-        Ok(Table { features, reader, max_bytes })
+        Ok(Table { features, reader, max_bytes, words: None })
+    }
+
+    /// Reads the cells of these columns as strings of a model.
+    pub fn with_words(self, columns: Vec<usize>, words: &Words) -> Table<R> {
+        Table { words: Some((columns, words.clone())), ..self }
     }
 
     /// Returns the names of the columns.
@@ -117,6 +125,11 @@ impl<R: Read> Table<R> {
             let record = record.map_err(|e| Error::invalid(format!("row {count}: {e}")))?;
             if is_selected(count) {
                 let cell = |column: &usize| {
+                    if let Some((columns, words)) = &self.words
+                        && columns.contains(column)
+                    {
+                        return Ok(words.number(record.get(*column).unwrap_or_default()) as f64);
+                    }
                     number(record.get(*column).unwrap_or_default(), count, *column, &self.features)
                 };
                 let values = columns.iter().map(cell).collect::<Result<_>>()?;

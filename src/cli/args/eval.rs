@@ -163,6 +163,7 @@ impl EvalArgs {
             picture: self.picture.options(),
             texts: self.text.sources(),
             text: self.text.options(&self.model),
+            words: Default::default(),
             max_tensor_bytes: self.limits.tensor_bytes(),
         }
     }

@@ -180,6 +180,7 @@ impl RunArgs {
             picture: self.picture.options(),
             texts: self.text.sources(),
             text: self.text.options(&self.model),
+            words: Default::default(),
             max_tensor_bytes: self.limits.tensor_bytes(),
         }
     }

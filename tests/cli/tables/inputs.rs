@@ -127,3 +127,17 @@ fn a_zipmap_leaves_the_tensor_of_probabilities() {
     let [zipped, tensor] = ["dictionary", "probabilities"].map(|output| run(output)["inputs"].clone());
     assert_eq!(zipped, tensor);
 }
+
+/// A column of strings is looked up in the vocabulary of the model, and gets relevance as a column of numbers does.
+#[test]
+fn columns_of_strings() {
+    let folder = folder();
+    let table = path(&folder, "t.csv");
+    fs::write(&table, "weight,color,age\n1.7,red,14.2\n1.7,blue,14.2\n1.7,nothing,14.2\n").unwrap();
+    let run = ["run", "fixtures/pipelines/text_column.onnx", "--csv", &table, "--rules", "lrp-epsilon"];
+    let all = json(&[&run, &["--row", "all"]]);
+    assert_eq!(all["outputs"]["output_probability"]["shape"], json!([3, 3]));
+    let of_color = |row: &str| json(&[&run, &["--row", row]])["inputs"]["color"].as_f64().unwrap();
+    let [red, blue, nothing] = ["0", "1", "2"].map(of_color);
+    assert!(red != blue && red != 0.0 && nothing == 0.0, "{red} {blue} {nothing}");
+}

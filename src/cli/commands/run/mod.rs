@@ -28,7 +28,7 @@ use dlbc::explainer::{embeddings, load};
 use dlbc::features;
 use dlbc::heatmap::format::DrawingFormat;
 use dlbc::input::vocabulary;
-use dlbc::input::{self, Inputs};
+use dlbc::input::{self, Inputs, Words};
 use dlbc::notes::Notes;
 use dlbc::results::{Contents, Format, check};
 use dlbc::scene::Scene;
@@ -70,7 +70,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let (heatmaps, maps) = (files("--heatmap", &args.heatmap)?, files("--expert-map", &args.expert_map)?);
     several::check_overlay(args.overlay.as_deref())?;
     let device = device::open(&args.on)?;
-    let (hints, sources) = (args.target.detector(), args.sources());
+    let (hints, mut sources) = (args.target.detector(), args.sources());
     let mut detector_outputs = None;
     let choose = |outputs: &[DeclaredOutput]| {
         let output = args.explain.output();
@@ -83,6 +83,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let mut loaded =
         load::load_for(&args.model, &args.explain.load_options(&args.limits)?, choose, &console)?;
     let info = loaded.program.info.clone();
+    sources.words = Words::of(&info);
     let clock = Instant::now();
     let ids = loaded.split.is_some() || embeddings::integer_input(&info).is_some();
     args.baseline.as_ref().map(|_| input::baseline::check(&info, ids)).transpose()?;
