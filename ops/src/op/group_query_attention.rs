@@ -114,9 +114,9 @@ fn operands(r: &mut Reading) -> Result<[Value; 3], OpError> {
             by_head(r, value, Some(kv_heads), "kv_num_heads")?,
         ]),
         (None, None) => {
-            let all = by_head(r, query, Some(heads + 2 * kv_heads), "num_heads")?;
+            let all = by_head(r, query, Some(heads.saturating_add(kv_heads.saturating_mul(2))), "num_heads")?;
             let mut part = |start: i64, len: i64| r.slice(all, 1, Dim::known(start), Dim::known(len));
-            Ok([part(0, heads)?, part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?])
+            Ok([part(0, heads)?, part(heads, kv_heads)?, part(heads.saturating_add(kv_heads), kv_heads)?])
         }
         _ => Err(OpError::mismatch("operands `key` and `value`", "both or none", "one")),
     }

@@ -16,6 +16,9 @@ use crate::graph::Value;
 use crate::prim::{Binary, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
+/// Largest number of experts, each of which becomes operators of its own; real models have a few hundred.
+const MOST_EXPERTS: i64 = 1 << 12;
+
 /// Returns the reader of `MoE`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::of(MICROSOFT, "MoE", read)]
@@ -36,6 +39,10 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let rows = shape.0[..shape.rank() - 1].iter().fold(Dim::known(1), |n, d| &n * d);
     let flat = r.reshape(x, Shape(vec![rows.clone(), features.clone()]))?;
     let experts = Experts::read(r, &features)?;
+    if experts.count > MOST_EXPERTS {
+        let count = experts.count;
+        return Err(OpError::Limit(format!("the mixture has {count} experts: the limit is {MOST_EXPERTS}")));
+    }
     let routing = Routing::read(r, logits, experts.count)?;
     let mut sum: Option<Value> = None;
     for expert in 0..experts.count {
@@ -66,6 +73,9 @@ impl Routing {
         let k = r.int_or("k", 1)?;
         if !(1..=experts).contains(&k) {
             return Err(OpError::mismatch("k", format!("1 to {experts}"), k));
+        }
+        if r.ty(logits).rank() != 2 {
+            return Err(OpError::mismatch("rank of the logits", 2, r.ty(logits).rank()));
         }
         let probabilities = r.add(Softmax { axis: 1, log: false }, &[logits])?;
         let indices = r.add(TopK { axis: 1, k: Dim::known(k), largest: true }, &[probabilities])?;

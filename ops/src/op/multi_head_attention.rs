@@ -38,7 +38,11 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (padding, bias) = (r.optional(4), r.optional(5));
     let mut past = Dim::known(0);
     if let (Some(past_k), Some(past_v)) = (r.optional(6), r.optional(7)) {
-        past = r.ty(past_k).dim(2).clone();
+        let shape = r.ty(past_k).shape.0;
+        let [_, _, positions, _] = shape.as_slice() else {
+            return Err(OpError::mismatch("rank of the past key", 4, shape.len()));
+        };
+        past = positions.clone();
         k = r.add(Concat { axis: 2 }, &[past_k, k])?;
         v = r.add(Concat { axis: 2 }, &[past_v, v])?;
     }
@@ -94,7 +98,11 @@ pub fn biased(r: &mut Reading, operands: [Value; 3], bias: Value) -> Result<[Val
     for (sum, operand) in sums.iter_mut().zip(operands) {
         let d = r.ty(operand).shape.0;
         // A key by head is projected already: `[batch, heads, keys, features]`.
-        let width = if d.len() == 4 { &d[1] * &d[3] } else { d[d.len() - 1].clone() };
+        let width = match d.as_slice() {
+            [_, heads, _, features] => heads * features,
+            [_, _, features] => features.clone(),
+            _ => return Err(OpError::mismatch("rank of an operand", "3 or 4", d.len())),
+        };
         if d.len() != 4 {
             let part = r.slice(bias, 0, start.clone(), width.clone())?;
             *sum = r.add(Add, &[operand, part])?;
