@@ -61,6 +61,11 @@ impl Answer {
         answer
     }
 
+    /// Replaces the dimensions, for an output of which the tensor has the explained positions alone.
+    pub fn set_shape(&mut self, shape: &[usize]) {
+        self.shape = shape.to_vec();
+    }
+
     /// Replaces the largest value of each row, for another position.
     pub fn set_max(&mut self, max: Vec<f64>) {
         self.max = max;

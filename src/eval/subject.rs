@@ -183,7 +183,7 @@ impl Method {
         let Method::Composite(explainer, start) = self else {
             return Ok(Map { relevance: self.control(case, stream), ledger_sums: None });
         };
-        let mut request = request(case, target, *start);
+        let mut request = explainer.on_demand(request(case, target, *start));
         request.ledger = explainer.info().repeat.is_none();
         let explanation = explainer.explain_with(&case.tensors, &request)?;
         let mut ledger_sums = [0.0; 3];
@@ -200,7 +200,8 @@ impl Method {
     /// As [`Session::explain`].
     pub fn of_unit(&self, case: &Case, target: usize, stream: u64) -> Result<Vec<f64>> {
         let Method::Composite(explainer, _) = self else { return Ok(self.control(case, stream)) };
-        let explanation = explainer.explain_with(&case.tensors, &request(case, target, SeedValue::One))?;
+        let request = explainer.on_demand(request(case, target, SeedValue::One));
+        let explanation = explainer.explain_with(&case.tensors, &request)?;
         let start: f64 = explanation.seed.to_f64().iter().sum();
         let sums = case.features.sums(&map(&explanation, &case.features.input)?);
         // A unit with a negative value starts with a negative number: rules are linear in it.
@@ -221,6 +222,7 @@ impl Method {
             return Ok(changed.enumerate().map(|(i, _)| self.control(case, stream + i as u64)).collect());
         };
         let most = if explainer.takes_rows() { EXPLAINED } else { 1 };
+        let request = explainer.on_demand(request(case, case.target, *start));
         let mut maps = vec![];
         loop {
             let chunk: Vec<Tensors> = changed.by_ref().take(most).collect();
@@ -229,7 +231,7 @@ impl Method {
             }
             let parts: Vec<&Tensors> = chunk.iter().collect();
             let stacked = rows::stack(&parts).context("samples of different shapes")?;
-            let explanation = explainer.explain_with(&stacked, &request(case, case.target, *start))?;
+            let explanation = explainer.explain_with(&stacked, &request)?;
             let values = map(&explanation, &case.features.input)?;
             let size = (values.len() / chunk.len()).max(1);
             maps.extend(values.chunks(size).map(|row| case.features.sums(row)));

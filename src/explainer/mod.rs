@@ -202,13 +202,23 @@ impl Explainer {
         Ok(self.session.predict(&inputs)?)
     }
 
+    /// Returns a request whose explanations hold the explained output at the explained positions alone, if each row has one: a
+    /// language model's head is then computed for these. All other outputs are whole.
+    pub fn on_demand(&self, request: Request) -> Request {
+        let outputs = &self.session.program().info.outputs;
+        let explained = &self.session.program().info.explained;
+        request.outputs(outputs.iter().filter(|name| *name != explained).cloned())
+    }
+
     /// Runs the model and explains the largest unit of the explained output. For an output with positions it is the unit at the last
-    /// unmasked position.
+    /// unmasked position, and the explanation holds the output there alone ([`Explanation::at_positions`]);
+    /// [`Explainer::explain_with`] returns it whole.
     ///
     /// # Errors
     /// When the inputs do not fit the model, or a tensor is above the size limit.
     pub fn explain(&self, inputs: &dyn AsViews) -> Result<Explanation> {
-        self.explain_with(inputs, &Request::new().position(last_unmasked_position(&inputs.views())))
+        let request = Request::new().position(last_unmasked_position(&inputs.views()));
+        self.explain_with(inputs, &self.on_demand(request))
     }
 
     /// Runs the model and explains the target of a request.

@@ -13,6 +13,7 @@ mod forward;
 mod hostile;
 mod messages;
 mod newcomers;
+mod on_demand;
 mod pictures;
 mod program;
 mod quantus;

@@ -45,7 +45,7 @@ pub fn note(info: &Info, inputs: &Inputs, explained: &Explained, args: &RunArgs,
         return;
     }
     let name = visible(&info.explained);
-    let dims = output.dims();
+    let dims = explanation.at_positions.as_ref().map_or(output.dims(), |at| &at.dims);
     let seen = inputs.picture.as_ref().map(|p| p.input.as_str());
     let picture = seen.or_else(|| {
         let four = |name: &&str| inputs.tensors.get(*name).is_some_and(|t| t.dims().len() == 4);

@@ -232,6 +232,9 @@ impl Job<'_> {
             .baseline(self.baseline.cloned())
             .seed(self.start.cloned())
             .background(self.background.cloned());
+        // A result file has whole outputs, a start has their shape, and a picture's output is looked at for boxes.
+        let is_whole = args.out.is_some() || self.start.is_some() || picture.is_some();
+        let request = if is_whole { request } else { self.explainer.on_demand(request) };
         let (explained, seconds) =
             explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
         (times.prepare, times.forward, times.reverse) = (seconds.prepare, seconds.forward, seconds.reverse);

@@ -78,6 +78,13 @@ impl Summary {
             hashes: info.hashes.iter().cloned().collect(),
             version: env!("CARGO_PKG_VERSION"),
         };
+        if let Some((at, (_, output))) = explanation
+            .at_positions
+            .as_ref()
+            .zip(summary.outputs.iter_mut().find(|(name, _)| *name == info.explained))
+        {
+            output.set_shape(&at.dims);
+        }
         // The argmax at the explained position, which need not be the last.
         if let Some((_, explained)) = summary.outputs.iter_mut().find(|(name, _)| *name == info.explained)
             && !explanation.argmax.is_empty()

@@ -40,6 +40,9 @@ impl Units {
             return Units::default();
         }
         let unit_values = starts.iter().filter_map(|at| values.get(*at).copied()).collect();
+        if let Some(at) = &explanation.at_positions {
+            return Units { values: unit_values, positions: at.positions.clone(), length: at.dims[1] };
+        }
         let [rows, length, units] = *dims else {
             return Units { values: unit_values, ..Units::default() };
         };
@@ -67,7 +70,11 @@ pub fn largest(
     }
     let rows = positions.iter().zip(&explanation.argmax).enumerate();
     let value = |(row, (position, unit)): (usize, (&usize, &i64))| {
-        let at = if args.target.positions_first { position * second + row } else { row * second + position };
+        let at = match &explanation.at_positions {
+            Some(_) => row,
+            None if args.target.positions_first => position * second + row,
+            None => row * second + position,
+        };
         let at = Some(at).filter(|at| *at < first * second)?;
         values.get(at * units + usize::try_from(*unit).ok()?).copied()
     };
