@@ -11,6 +11,7 @@ use crate::execute::DevicePlan;
 use crate::expand::expand;
 use crate::plan::{Lowered, lower};
 use crate::resident::{Resident, Shared, lock};
+use crate::storages::Storages;
 
 /// A backend on a CUDA device or on the interpreter. Clones share the device and the weights on it.
 #[derive(Clone)]
@@ -48,7 +49,8 @@ impl CudaBackend {
         forward: &[Output],
         reverse: &[Output],
     ) -> Result<Lowered, BackendError> {
-        let lowered = |segments| lower(graph, forward, reverse, self.precision, segments);
+        let storages = Storages::new(graph, |key| lock(&self.resident).storage(key));
+        let lowered = |segments| lower(graph, forward, reverse, self.precision, &storages, segments);
         let mut best = lowered(1)?;
         let free = lock(&self.resident).device.free_bytes();
         let Some(free) = free.filter(|_| !reverse.is_empty()) else { return Ok(best) };

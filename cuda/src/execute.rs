@@ -79,7 +79,7 @@ impl DevicePlan {
         for (buffer, offset) in lowered.buffers.iter().zip(&lowered.offsets) {
             let address = match &buffer.location {
                 Location::Arena => arena + offset,
-                Location::Constant(tensor) => {
+                Location::Constant(tensor, _) => {
                     let (constant, address) = resident.constant(tensor).ok_or_else(absent)?;
                     plan.constants.push(constant);
                     address

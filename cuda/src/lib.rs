@@ -15,6 +15,7 @@ mod hoist;
 mod memory;
 mod plan;
 mod resident;
+mod storages;
 
 pub use backend::CudaBackend;
 pub use dlbc_backend::Precision;

@@ -6,17 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dlbc_ops::tensor::{DType, Tensor, TensorView};
 use dlbc_ptx::kernel::pointwise::Kind;
+use dlbc_ptx::kernel::storage::Storage;
 use dlbc_ptx::{Device, DeviceError};
 
 use crate::plan::{Location, Lowered};
-
-/// Location of a tensor's bytes on the host, and the type that they have.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct HostKey {
-    address: usize,
-    bytes: usize,
-    dtype: DType,
-}
+use crate::storages::{HostKey, narrow_bytes};
 
 /// Alignment of constants within a block: that of the widest load, and for larger ones that of a value.
 const ALIGNMENTS: [u64; 2] = [16, 256];
@@ -28,13 +22,27 @@ struct Weight {
     /// Keeps the host memory alive, so that keys stay unique.
     tensor: Arc<Tensor>,
     address: u64,
+    /// Size on the device in bytes.
+    bytes: u64,
+    /// Type of the floats on the device.
+    storage: Storage,
     /// Address of the block that holds it.
     block: u64,
 }
 
-/// Constants that a program needs and the device does not have, with their offsets in a block.
+/// A constant that the device does not have.
+struct Constant<'a> {
+    tensor: &'a Tensor,
+    /// Type of the floats on the device.
+    storage: Storage,
+    bytes: u64,
+    /// Offset in the block.
+    offset: u64,
+}
+
+/// Constants that a program needs and the device does not have.
 struct Missing<'a> {
-    tensors: Vec<(&'a Tensor, u64)>,
+    constants: Vec<Constant<'a>>,
     /// Size of the block.
     bytes: u64,
 }
@@ -45,13 +53,6 @@ pub(crate) struct Resident {
     weights: HashMap<HostKey, Weight>,
     /// Number of weights in each block. A block goes with the last of them.
     blocks: HashMap<u64, usize>,
-}
-
-impl HostKey {
-    fn new(tensor: &Tensor) -> HostKey {
-        let (address, bytes) = (tensor.bytes().as_ptr() as usize, tensor.bytes().len());
-        HostKey { address, bytes, dtype: tensor.dtype() }
-    }
 }
 
 /// A device that several plans share.
@@ -71,24 +72,33 @@ impl Resident {
     /// Uploads those of a program's constants that are not on the device yet, in one block. They stay as long as a tensor that
     /// [`Resident::constant`] returns is held.
     pub(crate) fn upload_constants(&mut self, lowered: &Lowered) -> Result<(), DeviceError> {
-        let Missing { tensors, bytes } = self.missing(lowered);
-        if tensors.is_empty() {
+        let Missing { constants, bytes } = self.missing(lowered);
+        if constants.is_empty() {
             return Ok(());
         }
         let block = self.device.allocate(bytes)?;
-        self.blocks.insert(block, tensors.len());
-        for (tensor, offset) in &tensors {
-            let weight = Weight { tensor: Arc::new((*tensor).clone()), address: block + offset, block };
-            self.weights.insert(HostKey::new(tensor), weight);
+        self.blocks.insert(block, constants.len());
+        for Constant { tensor, storage, bytes, offset } in &constants {
+            let (tensor, address) = (Arc::new((*tensor).clone()), block + offset);
+            let key = HostKey::new(&tensor);
+            self.weights.insert(key, Weight { tensor, address, bytes: *bytes, storage: *storage, block });
         }
-        tensors
-            .iter()
-            .try_for_each(|(tensor, offset)| self.device.upload(block + offset, &to_device(&tensor.view())))
+        constants.iter().try_for_each(|Constant { tensor, storage, offset, .. }| match storage {
+            Storage::F32 => self.device.upload(block + offset, &to_device(&tensor.view())),
+            Storage::Bf16 | Storage::F16 => {
+                self.device.upload(block + offset, &narrow_bytes(tensor, *storage))
+            }
+        })
     }
 
     /// Returns a constant that was uploaded, and its device address.
     pub(crate) fn constant(&self, tensor: &Tensor) -> Option<(Arc<Tensor>, u64)> {
         self.weights.get(&HostKey::new(tensor)).map(|weight| (weight.tensor.clone(), weight.address))
+    }
+
+    /// Returns the type of the floats of a constant that is on the device.
+    pub(crate) fn storage(&self, key: &HostKey) -> Option<Storage> {
+        self.weights.get(key).map(|weight| weight.storage)
     }
 
     /// Returns the bytes that [`Resident::upload_constants`] would allocate.
@@ -97,15 +107,16 @@ impl Resident {
     }
 
     fn missing<'a>(&self, lowered: &'a Lowered) -> Missing<'a> {
-        let mut missing = Missing { tensors: vec![], bytes: 0 };
+        let mut missing = Missing { constants: vec![], bytes: 0 };
         let mut seen = HashSet::new();
         for buffer in &lowered.buffers {
-            let Location::Constant(tensor) = &buffer.location else { continue };
+            let Location::Constant(tensor, storage) = &buffer.location else { continue };
             let key = HostKey::new(tensor);
             if !self.weights.contains_key(&key) && seen.insert(key) {
                 let offset = missing.bytes.next_multiple_of(ALIGNMENTS[usize::from(buffer.bytes >= LARGE)]);
-                missing.tensors.push((tensor, offset));
-                missing.bytes = offset + buffer.bytes.max(4);
+                let bytes = buffer.bytes.max(4);
+                missing.constants.push(Constant { tensor, storage: *storage, bytes, offset });
+                missing.bytes = offset + bytes;
             }
         }
         missing
@@ -131,8 +142,7 @@ impl Resident {
     }
 
     pub(crate) fn weight_bytes(&self) -> u64 {
-        let bytes = |t: &Tensor| t.elems() as u64 * u64::from(Kind::of(t.dtype()).bytes());
-        self.weights.values().map(|weight| bytes(&weight.tensor)).sum()
+        self.weights.values().map(|weight| weight.bytes).sum()
     }
 }
 

@@ -8,7 +8,8 @@ that plans of whole models emit.
     scripts/cuda/ptxas_gate.py --only gemm
     scripts/cuda/ptxas_gate.py --kernels DIR --plans DIR    takes kernels that were written before
 
-Fails on a kernel that does not assemble, spills (more than 96 bytes, in a plan), or outgrows its registers. The kernels are written with `cargo test`.
+Fails on a kernel that does not assemble, spills (more than SPILLED of its chip), or outgrows its registers. The kernels are
+written with `cargo test`.
 """
 import argparse
 import json
@@ -23,8 +24,9 @@ from kernel_files import MANIFEST, write, write_plans  # noqa: E402
 
 # Registers that a kernel may grow by before somebody has to look.
 SLACK = 4
-# Bytes of spills up to which a kernel of a plan is noted: an assembler that keeps three blocks on a multiprocessor spills a few.
-SPILLED = 96
+# Bytes of spills up to which a kernel is noted, by chip; 0 for others. Attentions of three products spill there at 255 registers: two
+# of the library up to 56 bytes, six of language models under a mask 60 or 76.
+SPILLED = {"sm_100": 64, "sm_120": 96}
 # Chips of plans' kernels on every change, by place of the assembler: the oldest one, and the one of the measurements.
 USUAL = [["sm_80"], ["sm_90a"]]
 
@@ -40,12 +42,12 @@ def texts(folder: Path, only: str) -> dict:
     return result
 
 
-def faults_of(results: dict, allowed: int = 0) -> list:
+def faults_of(results: dict) -> list:
     faults = []
     for (name, version, target), said in sorted(results.items()):
         if "error" in said:
             faults.append(f"{name} for {target} by {version}: {' '.join(said['error'])}")
-        elif said["spills"] > allowed:
+        elif said["spills"] > SPILLED.get(target, 0):
             faults.append(f"{name} for {target} by {version}: {said['spills']} bytes of spills")
     return faults
 
@@ -93,7 +95,7 @@ def plans(folder: Path, args: argparse.Namespace) -> list:
     for (name, version, target), said in sorted(results.items()):
         if said.get("spills"):
             print(f"note: {name} for {target} by {version}: {said['spills']} bytes of spills")
-    return faults_of(results, SPILLED)
+    return faults_of(results)
 
 
 def main() -> int:

@@ -171,7 +171,8 @@ fn a_head_is_computed_for_the_explained_positions() {
     }
 }
 
-/// Prints the plans of the models that ship and of the large ones where they are.
+/// Prints the plans of the models that ship, of the large ones where they are, and of the model in the folder that `DLBC_COUNT`
+/// names.
 #[test]
 fn plans_are_counted() {
     let root = root();
@@ -187,6 +188,7 @@ fn plans_are_counted() {
             println!("skipped: {name} is not there");
         }
     }
+    models.extend(std::env::var_os("DLBC_COUNT").map(|folder| ("DLBC_COUNT", folder.into())));
     for (name, folder) in models {
         let inputs = folder.join("input.npz");
         if !inputs.exists() {

@@ -6,7 +6,7 @@ use dlbc_ops::tensor::DType;
 use crate::device::Kernel;
 use crate::kernel::conv::{Conv, Direction};
 use crate::kernel::epilogue::Epilogue;
-use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, Skinny, Storage, Tile, integer};
+use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, SecondSums, Skinny, Storage, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
 use crate::kernel::{attention, index, order, pick, pool, rows, softmax, suppress, transpose, turn};
@@ -149,10 +149,13 @@ pub fn gemms() -> Vec<Gemm> {
         let tile = Tile::tensor(Math::Split);
         Gemm { transforms, second: Some(second), layouts: [along, vectorised[1]], tile, epilogue }
     };
-    let second = SecondProduct { transforms: [Transform::Neg; 2], separate: false };
+    let second = SecondProduct { transforms: [Transform::Neg; 2], sums: SecondSums::Added };
     variants.push(tensor([Transform::Pos; 2], second, Epilogue::default()));
-    let second = SecondProduct { transforms: [Transform::Id, Transform::Neg], separate: true };
+    let second = SecondProduct { transforms: [Transform::Id, Transform::Neg], sums: SecondSums::Operand };
     variants.push(tensor([Transform::Id, Transform::Pos], second, signed_sum()));
+    let second = SecondProduct { transforms: [Transform::Abs; 2], sums: SecondSums::Stored };
+    variants.push(tensor([Transform::Id; 2], second, Epilogue::default()));
+    variants.push(tensor([Transform::Id; 2], second, share()));
     variants.extend(narrow::gemms());
     variants
 }
@@ -204,9 +207,9 @@ pub fn convs() -> Vec<Conv> {
         let weights = Storage::F32;
         Conv { direction, transforms, second: Some(second), vectorised: false, weights, tile, epilogue }
     };
-    let second = SecondProduct { transforms: [Transform::Neg; 2], separate: false };
+    let second = SecondProduct { transforms: [Transform::Neg; 2], sums: SecondSums::Added };
     variants.push(tensor(Direction::Forward, [Transform::Pos; 2], second, biased()));
-    let second = SecondProduct { transforms: [Transform::Neg, Transform::Id], separate: true };
+    let second = SecondProduct { transforms: [Transform::Neg, Transform::Id], sums: SecondSums::Operand };
     variants.push(tensor(Direction::Adjoint, [Transform::Pos, Transform::Id], second, signed_sum()));
     variants.extend(narrow::convs());
     variants

@@ -2,6 +2,7 @@
 
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptx::Region;
+use dlbc_ptx::kernel::storage::Storage;
 
 use super::View;
 use crate::memory::Interval;
@@ -10,8 +11,8 @@ use crate::memory::Interval;
 pub(crate) enum Location {
     /// The plan's block of memory.
     Arena,
-    /// A constant of the program, which all plans of the device share.
-    Constant(Tensor),
+    /// A constant of the program, which all plans of the device share, and the type of its floats on the device.
+    Constant(Tensor, Storage),
     /// Words that the plan's kernels read, stored in its block.
     Table(Vec<u32>),
 }
@@ -30,7 +31,7 @@ impl Buffer {
     /// Returns the size and lifetime in the plan's block, where constants take no memory.
     pub(crate) fn interval(&self) -> Interval {
         let bytes = match self.location {
-            Location::Constant(_) => 0,
+            Location::Constant(..) => 0,
             Location::Arena | Location::Table(_) => self.bytes.max(4),
         };
         Interval { bytes, first: self.first, last: self.last.max(self.first) }
@@ -48,7 +49,7 @@ impl Addresses {
 
     /// Returns the device address of the view's first element.
     pub(crate) fn address_of(&self, view: &View) -> u64 {
-        self.0[view.buffer].0.wrapping_add_signed(view.offset * i64::from(view.kind.bytes()))
+        self.0[view.buffer].0.wrapping_add_signed(view.offset * i64::from(view.element_bytes()))
     }
 
     /// Returns the memory of the view's buffer.

@@ -99,8 +99,8 @@ impl Planner {
         }
     }
 
-    /// Returns a product's operand in memory and the transform that its kernel applies. A deferred transform of a stored value is left
-    /// to the kernel.
+    /// Returns a product's operand in memory, which may be narrow, and the transform that its kernel applies. A deferred transform of
+    /// a stored value is left to the kernel.
     pub(super) fn product_operand(
         &mut self,
         scope: &mut Scope,
@@ -112,12 +112,13 @@ impl Planner {
         {
             return transformed;
         }
-        (self.view(scope, v), transform)
+        (self.stored_view(scope, v), transform)
     }
 
     /// Returns a product's operand in contiguous memory and the transform that its kernel applies.
     pub(super) fn contiguous_operand(&mut self, scope: &mut Scope, v: Value) -> (View, Transform) {
         let (view, transform) = self.product_operand(scope, v, Transform::Id);
+        let view = self.wide(view);
         if view.is_contiguous() { (view, transform) } else { (self.contiguous_view(scope, v), Transform::Id) }
     }
 
@@ -182,8 +183,11 @@ impl Planner {
             Access::Scalar => Access::Linear,
             other => other,
         };
-        let chain_operands: Vec<Operand> =
-            operands.iter().zip(&strides[1..]).map(|(v, s)| Operand::new(v.kind, mapping(s))).collect();
+        let chain_operands: Vec<Operand> = operands
+            .iter()
+            .zip(&strides[1..])
+            .map(|(v, s)| Operand { storage: v.storage, ..Operand::new(v.kind, mapping(s)) })
+            .collect();
         let strided = |a: Access| a == Access::Strided;
         let any_strided = strided(out_access) || chain_operands.iter().any(|o| strided(o.access));
         let floats = e.terms.iter().all(|(_, k)| *k == Kind::F);

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use dlbc_ops::prim::{Binary, Transform, Unary};
-use dlbc_ptx::kernel::epilogue::Epilogue;
+use dlbc_ptx::kernel::epilogue::{Epilogue, OPERANDS};
+use dlbc_ptx::kernel::gemm::{STORED_SECOND, SecondSums};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
 use super::View;
-use super::product::{Product, Sums};
+use super::product::Product;
 
 /// Buffer index that stands for the result of the deferred product.
 const DEFERRED: usize = usize::MAX;
@@ -142,10 +143,10 @@ impl Expression {
         let (left, right) = (self.product.as_ref()?, other.product.as_ref()?);
         let bare = self.terms.len() == 1 && other.terms.len() == 1 && self.dims == other.dims;
         if f == Binary::Add && bare {
-            let sum = Expression::deferred(left.fused_with(right, Sums::Added)?);
+            let sum = Expression::deferred(left.fused_with(right, SecondSums::Added)?);
             return sum.reshaped(&self.dims).map(Fused::Sum);
         }
-        let product = Some(Arc::new(left.fused_with(right, Sums::Separate)?));
+        let product = Some(Arc::new(left.fused_with(right, SecondSums::Operand)?));
         let first = Expression { product, ..self.clone() };
         let mut second = Expression { product: None, ..other.clone() };
         second.operands.iter_mut().filter(|v| v.buffer == DEFERRED).for_each(|v| v.buffer = SECOND);
@@ -196,7 +197,8 @@ impl Expression {
             other => (other.clone(), *kind),
         };
         let terms: Vec<_> = self.terms.iter().map(numbered).collect();
-        Epilogue::takes(&terms, broadcasts.len())
+        let most = if product.second.is_some() { STORED_SECOND } else { OPERANDS };
+        (broadcasts.len() <= most && Epilogue::takes(&terms, broadcasts.len()))
             .then_some((Epilogue { operands: broadcasts, terms }, operands))
     }
 }

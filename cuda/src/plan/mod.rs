@@ -8,8 +8,10 @@ mod index;
 mod joined;
 mod launch;
 mod masks;
+mod narrow;
 mod node;
 mod order;
+mod pairs;
 mod pick;
 mod prim;
 mod product;
@@ -33,13 +35,15 @@ use dlbc_backend::{BackendError, Precision, Stage, Unsupported, count_reads, spl
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Output;
-use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ops::tensor::DType;
 use dlbc_ptx::Kernel;
 use dlbc_ptx::kernel::pointwise::Kind;
 
 use crate::memory::{Interval, assign_offsets};
+use crate::storages::Storages;
 use expression::Expression;
 use grid::unlaunchable;
+use pairs::Partner;
 use recompute::Cut;
 use rows::{Unit, units};
 
@@ -144,6 +148,8 @@ struct Scope<'a> {
     statistics: HashMap<NodeId, [View; 2]>,
     /// For each softmax, the product whose kernel also stores the statistics. It does so again when it is recomputed.
     statistics_source: HashMap<NodeId, NodeId>,
+    /// For products of the forward, the product of the reverse that their kernels compute, too.
+    partners: HashMap<NodeId, Partner>,
 }
 
 impl<'a> Scope<'a> {
@@ -155,6 +161,7 @@ impl<'a> Scope<'a> {
             scores: HashSet::new(),
             statistics: HashMap::new(),
             statistics_source: HashMap::new(),
+            partners: HashMap::new(),
         }
     }
 }
@@ -177,6 +184,10 @@ struct Planner {
     stage: usize,
     /// Buffers that the setup stage computes.
     setup: HashSet<usize>,
+    /// Types of the constants' floats on the device.
+    storages: Storages,
+    /// Buffers of narrow constants that were widened, by the buffers of the constants.
+    widened: HashMap<usize, usize>,
     /// Number of the current step, counted over all stages.
     clock: usize,
 }
@@ -198,6 +209,7 @@ pub(crate) fn lower(
     forward: &[Output],
     reverse: &[Output],
     precision: Precision,
+    storages: &Storages,
     segments: usize,
 ) -> Result<Lowered, BackendError> {
     let stages = split_stages(graph, forward, reverse)?;
@@ -212,10 +224,16 @@ pub(crate) fn lower(
         stages: [StagePlan::default(), StagePlan::default(), StagePlan::default()],
         stage: SETUP,
         setup: HashSet::new(),
+        storages: storages.clone(),
+        widened: HashMap::new(),
         precision,
         clock: 1,
     };
     let mut scope = Scope::new(graph);
+    // A plan that saves memory keeps nothing for the reverse.
+    if segments < 2 {
+        scope.partners = pairs::find(graph, &stages, &scores);
+    }
     scope.scores = scores;
     let mut constant: HashMap<NodeId, bool> = HashMap::new();
     let mut ends = [0; 2];
@@ -379,8 +397,14 @@ impl Planner {
         view
     }
 
-    /// Returns a value in memory; computes it if it is an expression.
+    /// Returns a value in memory, as float32 if it is a float; computes it if it is an expression.
     fn view(&mut self, scope: &mut Scope, v: Value) -> View {
+        let view = self.stored_view(scope, v);
+        self.wide(view)
+    }
+
+    /// Returns a value in memory, in the type in which it is stored; computes it if it is an expression.
+    fn stored_view(&mut self, scope: &mut Scope, v: Value) -> View {
         match scope.values.get(&v).cloned() {
             Some(LoweredValue::View(view)) => view,
             Some(LoweredValue::Expression(e)) => {
@@ -409,16 +433,8 @@ impl Planner {
         if view.is_contiguous() {
             return view.clone();
         }
+        let view = &self.wide(view.clone());
         let copy = self.transpose(view);
         copy.unwrap_or_else(|| self.emit(&Expression::from_view(view.clone())))
-    }
-
-    /// Returns a constant of the program.
-    fn constant(&mut self, t: &Tensor) -> View {
-        let kind = Kind::of(t.dtype());
-        let bytes = t.elems() as u64 * u64::from(kind.bytes());
-        let view = View::contiguous(self.buffers.len(), kind, t.dims());
-        self.buffers.push(Buffer { location: Location::Constant(t.clone()), bytes, first: 0, last: 0 });
-        view
     }
 }

@@ -4,7 +4,10 @@ use dlbc_ops::prim::Transform;
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams};
 use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue};
-use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, ROWS, SecondProduct, Skinny, Tile, integer};
+use dlbc_ptx::kernel::gemm::{
+    Gemm, GemmParams, Layout, Math, ROWS, STORED_SECOND, SecondProduct, SecondSums, Skinny, Storage, Tile,
+    integer,
+};
 use dlbc_ptx::kernel::pointwise::Kind;
 
 use super::expression::Expression;
@@ -44,24 +47,22 @@ pub(super) enum Work {
     },
 }
 
-/// Treatment of the sums of a second product.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Sums {
-    /// The kernel adds them to those of the first product.
-    Added,
-    /// The epilogue gets them as a second operand.
-    Separate,
-}
-
 /// A product or a convolution that is not computed yet.
 #[derive(Clone)]
 pub(super) struct Product {
     pub(super) work: Work,
     /// Dimensions of the result.
     pub(super) dims: Vec<usize>,
+    /// Result of a second product whose sums the kernel stores.
+    pub(super) second: Option<View>,
 }
 
 impl Product {
+    /// Creates a product whose kernel stores one result.
+    pub(super) fn new(work: Work, dims: &[usize]) -> Product {
+        Product { work, dims: dims.to_vec(), second: None }
+    }
+
     /// Returns the broadcast of an epilogue's operand, if kernels support it. The operand has the dimensions of the result.
     pub(super) fn broadcast(&self, view: &View) -> Option<Broadcast> {
         if view.is_contiguous() {
@@ -93,47 +94,56 @@ impl Product {
             Work::Conv { variant, .. } => variant.second,
             Work::Skinny { .. } => None,
         };
-        if second.is_some_and(|s| s.separate) { 2 } else { 1 }
+        if second.is_some_and(|s| s.sums == SecondSums::Operand) { 2 } else { 1 }
     }
 
     /// Fuses this product with another of the same operands under other transforms, if tensor cores compute both.
-    pub(super) fn fused_with(&self, other: &Product, sums: Sums) -> Option<Product> {
-        let separate = sums == Sums::Separate;
-        let plain = |transforms: [Transform; 2], second: Option<SecondProduct>| {
-            second.is_none() && !transforms.contains(&Transform::One)
+    pub(super) fn fused_with(&self, other: &Product, sums: SecondSums) -> Option<Product> {
+        let transforms = match (&self.work, &other.work) {
+            (
+                Work::Gemm { params, operands, .. },
+                Work::Gemm { variant, params: other_params, operands: other_operands },
+            ) => {
+                let same = params == other_params && operands == other_operands && variant.second.is_none();
+                same.then_some(variant.transforms)
+            }
+            (
+                Work::Conv { variant: first, params, operands },
+                Work::Conv { variant, params: other_params, operands: other_operands },
+            ) => {
+                let same = params == other_params && operands == other_operands && variant.second.is_none();
+                (same && first.direction == variant.direction).then_some(variant.transforms)
+            }
+            _ => None,
         };
+        self.with_second(transforms?, sums)
+    }
+
+    /// Adds a second product of the operands, if tensor cores compute both.
+    pub(super) fn with_second(&self, transforms: [Transform; 2], sums: SecondSums) -> Option<Product> {
         let mut fused = self.clone();
-        match (&mut fused.work, &other.work) {
-            (
-                Work::Gemm { variant, params, operands },
-                Work::Gemm { variant: other, params: other_params, operands: other_operands },
-            ) => {
-                let same = *params == *other_params && *operands == *other_operands;
-                let fits = plain(variant.transforms, variant.second) && plain(other.transforms, other.second);
-                let math = variant.tile.math().filter(|_| same && fits)?;
+        let plain = |first: [Transform; 2], second: Option<SecondProduct>| {
+            second.is_none() && !first.iter().chain(&transforms).any(|t| *t == Transform::One)
+        };
+        match &mut fused.work {
+            Work::Gemm { variant, params, .. } => {
+                let math = variant.tile.math().filter(|_| plain(variant.transforms, variant.second))?;
                 // Only the smaller tile has registers for both sums.
-                variant.tile = Tile::tensor(math);
+                variant.tile = Tile { transfer: variant.tile.transfer, ..Tile::tensor(math) };
                 params.tiles = params.n.div_ceil(variant.tile.columns);
-                variant.second = Some(SecondProduct { transforms: other.transforms, separate });
+                variant.second = Some(SecondProduct { transforms, sums });
             }
-            (
-                Work::Conv { variant, params, operands },
-                Work::Conv { variant: other, params: other_params, operands: other_operands },
-            ) => {
-                let same = *params == *other_params
-                    && *operands == *other_operands
-                    && variant.direction == other.direction;
-                let fits = plain(variant.transforms, variant.second) && plain(other.transforms, other.second);
-                let math = variant.tile.and_then(Tile::math).filter(|_| same && fits)?;
-                variant.tile = Some(Tile::tensor(math));
-                variant.second = Some(SecondProduct { transforms: other.transforms, separate });
+            Work::Conv { variant, .. } if sums != SecondSums::Stored => {
+                let tile = variant.tile.filter(|_| plain(variant.transforms, variant.second))?;
+                variant.tile = Some(Tile { transfer: tile.transfer, ..Tile::tensor(tile.math()?) });
+                variant.second = Some(SecondProduct { transforms, sums });
             }
-            _ => return None,
+            Work::Conv { .. } | Work::Skinny { .. } => return None,
         }
         Some(fused)
     }
 
-    /// Splits a product with a separate second one into two products; returns any other unchanged.
+    /// Splits a product whose epilogue gets a second one into two products; returns any other unchanged.
     pub(super) fn separate(&self) -> Vec<Product> {
         let single = |is_second: bool| {
             let mut product = self.clone();
@@ -142,7 +152,7 @@ impl Product {
                 Work::Conv { variant, .. } => (&mut variant.transforms, &mut variant.second),
                 Work::Skinny { .. } => return product,
             };
-            if let Some(separate) = second.filter(|s| s.separate) {
+            if let Some(separate) = second.filter(|s| s.sums == SecondSums::Operand) {
                 *transforms = if is_second { separate.transforms } else { *transforms };
                 *second = None;
             }
@@ -187,11 +197,20 @@ pub(super) fn slice(tile: Tile, [rows, columns, depth]: [usize; 3], batch: usize
     depth.div_ceil(slices).next_multiple_of(tile.depth as usize)
 }
 
-/// Returns the layout of an operand with these strides along lanes, depth and batch.
-fn layout(v: &View, depth_first: bool, [lanes, depth]: [i64; 2], batches: &[i64]) -> Layout {
+/// Returns the layout of an operand with these strides along lanes, depth and batch; `lengths` are its lanes and its depth.
+fn layout(
+    v: &View,
+    depth_first: bool,
+    [lanes, depth]: [i64; 2],
+    batches: &[i64],
+    lengths: [usize; 2],
+) -> Layout {
     let (near, far) = if depth_first { (depth, lanes) } else { (lanes, depth) };
-    let aligned = v.offset % 4 == 0 && far % 4 == 0 && batches.iter().all(|s| s % 4 == 0);
-    Layout { depth_first, vectorised: near == 1 && aligned, ..Layout::default() }
+    let group = i64::from(v.storage.group());
+    let aligned = v.offset % group == 0 && far % group == 0 && batches.iter().all(|s| s % group == 0);
+    // Narrow elements have no remainder.
+    let whole = v.storage == Storage::F32 || lengths[usize::from(depth_first)].is_multiple_of(group as usize);
+    Layout { depth_first, vectorised: near == 1 && aligned && whole, storage: v.storage }
 }
 
 /// Returns the variant for few rows. `lanes`, `depth` and `batches` are the strides of `b`.
@@ -203,9 +222,10 @@ fn skinny(
     batches: &[i64],
 ) -> Skinny {
     let rows = rows.next_power_of_two() as u32;
-    let layout = layout(b, depth == 1 && lanes != 1, [lanes, depth], batches);
-    // Vectorised if no remainder is left and the registers suffice for four times as many sums.
     let rank = b.dims.len();
+    let lengths = [b.dims[rank - 1], b.dims[rank - 2]];
+    let layout = layout(b, depth == 1 && lanes != 1, [lanes, depth], batches, lengths);
+    // Vectorised if no remainder is left and the registers suffice for four times as many sums.
     let (axis, fits) = if layout.depth_first { (rank - 2, true) } else { (rank - 1, rows <= 4) };
     let vectorised =
         layout.vectorised && fits && b.dims[axis].is_multiple_of(4) && transforms[1] != Transform::One;
@@ -280,14 +300,16 @@ impl Planner {
         if a.kind != Kind::F {
             return Expression::from_view(self.integer_product([a, b], transforms, params, dims));
         }
+        // Rows of the left operand are staged as float32.
         if m <= ROWS && k * n >= MIN_STREAMED {
+            let a = self.wide(a);
             let variant = skinny(transforms, m, &b, b_strides, &lists[1]);
             params.tiles = params.n.div_ceil(variant.columns());
             let tile =
                 Tile { rows: ROWS as u32, columns: variant.columns(), depth: Skinny::DEPTH, ..Tile::FLAT };
             params.slice = slice(tile, [m, n, k], count) as u32;
             let work = Work::Skinny { variant, params, operands: [a, b] };
-            return self.defer(Product { work, dims: dims.to_vec() });
+            return self.defer(Product::new(work, dims));
         }
         let tile = tile(self.precision, [m, n, k], count);
         params.tiles = params.n.div_ceil(tile.columns);
@@ -295,11 +317,12 @@ impl Planner {
         // If neither axis is contiguous, copies of `a` run along the depth and those of `b` along the columns.
         let depth_first = [a_strides[1] == 1 || a_strides[0] != 1, b_strides[1] == 1 && b_strides[0] != 1];
         let layouts = [
-            layout(&a, depth_first[0], a_strides, &lists[0]),
-            layout(&b, depth_first[1], b_strides, &lists[1]),
+            layout(&a, depth_first[0], a_strides, &lists[0], [m, k]),
+            layout(&b, depth_first[1], b_strides, &lists[1], [n, k]),
         ];
+        let tile = tile.copying(&layouts.map(|l| (l.storage, l.vectorised)));
         let variant = Gemm { transforms, second: None, layouts, tile, epilogue: Epilogue::default() };
-        self.defer(Product { work: Work::Gemm { variant, params, operands: [a, b] }, dims: dims.to_vec() })
+        self.defer(Product::new(Work::Gemm { variant, params, operands: [a, b] }, dims))
     }
 
     fn integer_product(
@@ -357,13 +380,14 @@ impl Planner {
             Work::Gemm { variant, params, operands } => {
                 let variant = Gemm { epilogue, ..variant };
                 let kernel = self.kernel(variant.name(), || variant.emit());
-                let build = gemm_params(params, &operands, out, &epilogue_operands);
+                let build =
+                    gemm_params(params, (&operands, out, product.second.as_ref()), &epilogue_operands);
                 (kernel, variant.grid(&params), build, operands.to_vec())
             }
             Work::Skinny { variant, params, operands } => {
                 let variant = Skinny { epilogue, ..variant };
                 let kernel = self.kernel(variant.name(), || variant.emit());
-                let build = gemm_params(params, &operands, out, &epilogue_operands);
+                let build = gemm_params(params, (&operands, out, None), &epilogue_operands);
                 (kernel, variant.grid(&params), build, operands.to_vec())
             }
             Work::Conv { variant, params, operands } => {
@@ -376,17 +400,28 @@ impl Planner {
         };
         reads.extend(epilogue_operands);
         let out = vec![out.clone()];
-        let (writes, updates) = if access == Use::Write { (out, vec![]) } else { (vec![], out) };
+        let (mut writes, updates) = if access == Use::Write { (out, vec![]) } else { (vec![], out) };
+        writes.extend(product.second.clone());
         self.push(Step { kernel, grid, params, reads, writes, updates });
     }
 }
 
-/// Completes the parameter block of a product by the addresses of its operands, its result and its epilogue's operands.
-fn gemm_params(params: GemmParams, operands: &[View; 2], out: &View, epilogue: &[View]) -> BuildParams {
-    let ([left, right], out, epilogue) = (operands.clone(), out.clone(), epilogue.to_vec());
+/// Completes the parameter block of a product by the addresses of its operands, its result, the result of a second product, and
+/// its epilogue's operands.
+fn gemm_params(
+    params: GemmParams,
+    (operands, out, second): (&[View; 2], &View, Option<&View>),
+    epilogue: &[View],
+) -> BuildParams {
+    let ([left, right], out, second) = (operands.clone(), out.clone(), second.cloned());
+    let epilogue = epilogue.to_vec();
     Box::new(move |at| {
         let [a, b, c] = [&left, &right, &out].map(|v| at.address_of(v));
-        GemmParams { a, b, c, epilogue: up_to_four(at, &epilogue), ..params }.bytes()
+        let mut epilogue = up_to_four(at, &epilogue);
+        if let Some(second) = &second {
+            epilogue[STORED_SECOND] = at.address_of(second);
+        }
+        GemmParams { a, b, c, epilogue, ..params }.bytes()
     })
 }
 

@@ -16,6 +16,7 @@ use dlbc_ptx::library::library;
 use super::{Lowered, StagePlan, lower};
 use crate::expand::expand;
 use crate::memory::assign_offsets;
+use crate::storages::Storages;
 use dlbc_backend::Precision;
 
 fn input(b: &mut Builder, name: &str, dims: &[usize]) -> Value {
@@ -48,7 +49,7 @@ fn planned(graph: &Graph<Prim>) -> (Lowered, u64) {
     let outputs = graph.outputs().iter().map(|(output, _)| output.clone());
     let (forward, reverse): (Vec<Output>, Vec<Output>) =
         outputs.partition(|output| matches!(output, Output::Model(_)));
-    let lowered = lower(&graph, &forward, &reverse, Precision::Tf32x3, 1).unwrap();
+    let lowered = lower(&graph, &forward, &reverse, Precision::Tf32x3, &Storages::default(), 1).unwrap();
     let intervals: Vec<_> = lowered.buffers.iter().map(|b| b.interval()).collect();
     let (_, total) = assign_offsets(&intervals);
     (lowered, total)

@@ -1,6 +1,7 @@
 //! Strided views of buffers. Transposes, slices, broadcasts and most reshapes are views and need no launch.
 
 use dlbc_ptx::kernel::pointwise::Kind;
+use dlbc_ptx::kernel::storage::Storage;
 
 /// A strided view of a buffer's elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub(crate) struct View {
     pub(crate) offset: i64,
     /// Element type.
     pub(crate) kind: Kind,
+    /// Type of floats in memory.
+    pub(crate) storage: Storage,
     pub(crate) dims: Vec<usize>,
     /// Stride of each axis in elements; negative if the axis runs backwards.
     pub(crate) strides: Vec<i64>,
@@ -28,7 +31,13 @@ pub(crate) fn strides(dims: &[usize]) -> Vec<i64> {
 impl View {
     /// Views a whole buffer in row-major order.
     pub(crate) fn contiguous(buffer: usize, kind: Kind, dims: &[usize]) -> View {
-        View { buffer, offset: 0, kind, dims: dims.to_vec(), strides: strides(dims) }
+        let storage = Storage::F32;
+        View { buffer, offset: 0, kind, storage, dims: dims.to_vec(), strides: strides(dims) }
+    }
+
+    /// Returns the size of an element in memory, in bytes.
+    pub(crate) fn element_bytes(&self) -> u32 {
+        if self.kind == Kind::F { self.storage.bytes() } else { self.kind.bytes() }
     }
 
     pub(crate) fn elems(&self) -> usize {

@@ -30,7 +30,7 @@ pub enum Broadcast {
 /// Elementwise expression over a product. Without terms the product is stored unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Epilogue {
-    /// Operands besides the product. In `terms`, operand 0 is the product's element; a separate second product is operand 1;
+    /// Operands besides the product. In `terms`, operand 0 is the product's element; a second product may be operand 1;
     /// these operands follow.
     pub operands: Vec<Broadcast>,
     /// Terms with their element types. The last one is the result, a float.

@@ -5,7 +5,7 @@ use dlbc_ops::prim::Transform;
 use super::epilogues::{full_share, quotient, share, signed_sum};
 use crate::kernel::conv::{Conv, Direction};
 use crate::kernel::epilogue::Epilogue;
-use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, Skinny, Storage, Tile, Transfer};
+use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, SecondSums, Skinny, Storage, Tile, Transfer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 
 /// Returns the layout of a narrow operand along the depth or across it.
@@ -41,7 +41,7 @@ pub(super) fn gemms() -> Vec<Gemm> {
     ];
     // Scalar threads behind asynchronous copies, and two sums in each way.
     let ring = Tile { transfer: Transfer::CpAsync, ..Tile::SMALL };
-    let second = |transforms| Some(SecondProduct { transforms, separate: true });
+    let second = |transforms| Some(SecondProduct { transforms, sums: SecondSums::Operand });
     let vectorised = Layout { vectorised: true, ..across };
     let layouts = [along, vectorised];
     for (tile, layouts) in [

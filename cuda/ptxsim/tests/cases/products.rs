@@ -5,7 +5,9 @@ use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue};
-use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, SecondProduct, Skinny, Storage, Tile};
+use dlbc_ptx::kernel::gemm::{
+    Gemm, GemmParams, Layout, STORED_SECOND, SecondProduct, SecondSums, Skinny, Storage, Tile,
+};
 
 use super::bounded::{Bounded, evaluate};
 use super::{Case, Expected, Random, Role, expected, packed, rounded, words};
@@ -204,7 +206,7 @@ fn floats(
                 }
                 sum
             };
-            sums.push(combined(product(transforms), second.map(|s| (product(s.transforms), s.separate))));
+            sums.push(combined(product(transforms), second.map(|s| (product(s.transforms), s.sums))));
             operands.push(epilogue_operands.at([place, row, column]));
         }
         let params = GemmParams {
@@ -223,27 +225,38 @@ fn floats(
         };
         let mut buffers = vec![a.role(), b.role(), (Role::Write, vec![0; sums.len()])];
         buffers.extend(epilogue_operands.roles());
+        let mut results = vec![];
+        let stores_second = second.is_some_and(|s| s.sums == SecondSums::Stored);
+        if stores_second {
+            let second: Vec<Sums> = sums.iter_mut().filter_map(|s: &mut Sums| Some(vec![s.pop()?])).collect();
+            results.push(close(&Epilogue::default(), error(k), &second, &[]));
+            buffers.push((Role::Write, vec![0; sums.len()]));
+        }
+        results.insert(0, close(epilogue, error(k), &sums, &operands));
         cases.push(Case {
             shape: format!("{outer}x{inner} of {m}x{n}x{k} in {slices}"),
             grid: grid(&params),
             buffers,
             params: Box::new(move |at| {
                 let (a, b, c) = (at[0], at[1], at[2]);
-                let epilogue = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
+                let mut epilogue = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
+                if let Some(second) = at.last().filter(|_| stores_second) {
+                    epilogue[STORED_SECOND] = *second;
+                }
                 GemmParams { a, b, c, epilogue, ..params }.bytes()
             }),
-            expected: vec![close(epilogue, error(k), &sums, &operands)],
+            expected: results,
         });
     }
     cases
 }
 
-/// Combines a sum with a second one: as a separate one, if the flag is set, else by addition.
-fn combined(first: (f64, f64), second: Option<((f64, f64), bool)>) -> Sums {
+/// Combines a sum with a second one.
+fn combined(first: (f64, f64), second: Option<((f64, f64), SecondSums)>) -> Sums {
     match second {
         None => vec![first],
-        Some((second, true)) => vec![first, second],
-        Some((second, false)) => vec![(first.0 + second.0, first.1 + second.1)],
+        Some((second, SecondSums::Operand | SecondSums::Stored)) => vec![first, second],
+        Some((second, SecondSums::Added)) => vec![(first.0 + second.0, first.1 + second.1)],
     }
 }
 
@@ -368,9 +381,9 @@ pub fn conv(variant: &Conv) -> Vec<Case> {
                 let sizes = elements(&expected(&op(Transform::Id), &[&data, &sizes]));
                 sums.into_iter().zip(sizes).collect()
             };
-            let second = variant.second.map(|s| (product(s.transforms), s.separate));
+            let second = variant.second.map(|s| (product(s.transforms), s.sums));
             for (i, first) in product(variant.transforms).into_iter().enumerate() {
-                sums.push(combined(first, second.as_ref().map(|(s, separate)| (s[i], *separate))));
+                sums.push(combined(first, second.as_ref().map(|(s, sums)| (s[i], *sums))));
             }
         }
         let size: usize = data.dims()[2..].iter().product();

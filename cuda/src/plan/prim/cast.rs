@@ -9,7 +9,7 @@ use super::contract::*;
 impl CudaPrimitive for Cast {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
         if unchanged(node.scope.graph.ty(node.inputs[0]).dtype, self.to) {
-            return Ok(LoweredValue::View(node.view(p, 0)));
+            return Ok(LoweredValue::View(node.stored(p, 0)));
         }
         p.elementwise(node, &|_, x| Term::Cast(self.to, x[0]))
     }

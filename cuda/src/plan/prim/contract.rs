@@ -33,6 +33,17 @@ impl NodeContext<'_, '_> {
         p.view(self.scope, self.inputs[i])
     }
 
+    /// Returns operand `i` in memory, which may be narrow.
+    pub(super) fn stored(&mut self, p: &mut Planner, i: usize) -> View {
+        p.stored_view(self.scope, self.inputs[i])
+    }
+
+    /// Returns operand `i` in contiguous memory, which may be narrow.
+    pub(super) fn stored_contiguous(&mut self, p: &mut Planner, i: usize) -> View {
+        let view = self.stored(p, i);
+        if view.is_contiguous() { view } else { self.contiguous(p, i) }
+    }
+
     /// Returns operand `i` in contiguous memory.
     pub(super) fn contiguous(&mut self, p: &mut Planner, i: usize) -> View {
         p.contiguous_view(self.scope, self.inputs[i])

@@ -3,7 +3,7 @@
 use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform};
 use dlbc_ptx::kernel::conv::{self, ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::Epilogue;
-use dlbc_ptx::kernel::gemm::{Math, Storage, Tile, Unit};
+use dlbc_ptx::kernel::gemm::{Math, Tile, Unit};
 
 use super::super::product::{Product, Work, slice, tile};
 use super::super::windows::three_axes;
@@ -33,7 +33,7 @@ fn elems(dims: &[usize]) -> usize {
 
 impl CudaPrimitive for Conv {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        let (x, weight) = (node.contiguous_operand(p, 0), node.contiguous(p, 1));
+        let (x, weight) = (node.contiguous_operand(p, 0), node.stored_contiguous(p, 1));
         let bias = (node.inputs.len() > 2).then(|| node.contiguous(p, 2));
         let e = p.conv(&self.geometry, x, (weight, self.w), bias, &node.dims);
         Ok(node.fuse_or_store(p, e))
@@ -42,7 +42,7 @@ impl CudaPrimitive for Conv {
 
 impl CudaPrimitive for ConvTranspose {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        let (s, weight) = (node.contiguous_operand(p, 0), node.contiguous(p, 1));
+        let (s, weight) = (node.contiguous_operand(p, 0), node.stored_contiguous(p, 1));
         let e = p.conv_adjoint(&self.geometry, s, (weight, self.w), &node.dims);
         Ok(node.fuse_or_store(p, e))
     }
@@ -191,10 +191,11 @@ impl Planner {
             },
         };
         // Buffers start at multiples of 16 bytes.
-        let vectorised =
-            direction == Direction::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
+        let (weights, group) = (weight.storage, weight.storage.group());
+        let aligned = params.weight_row.is_multiple_of(group) && weight.offset % i64::from(group) == 0;
+        let vectorised = direction == Direction::Forward && aligned;
+        let tile = tile.map(|tile| tile.copying(&[(weights, vectorised)]));
         let epilogue = Epilogue::default();
-        let weights = Storage::F32;
         let variant = conv::Conv { direction, transforms, second: None, vectorised, weights, tile, epilogue };
         let params = ConvParams {
             n,
@@ -208,6 +209,6 @@ impl Planner {
             ..params
         };
         let operands = [data, weight, self.table(table)];
-        self.defer(Product { work: Work::Conv { variant, params, operands }, dims: dims.to_vec() })
+        self.defer(Product::new(Work::Conv { variant, params, operands }, dims))
     }
 }

@@ -2,13 +2,14 @@
 
 use dlbc_ops::prim::{Gather, ScatterAdd};
 use dlbc_ptx::kernel::index::{self, IndexParams};
+use dlbc_ptx::kernel::storage::Storage;
 
 use super::contract::*;
 
 impl CudaPrimitive for Gather {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
         let operands = [
-            node.contiguous(p, 0),
+            node.stored_contiguous(p, 0),
             node.contiguous(p, 1),
             node.status(p, "an index is out of range: expected one within its axis"),
         ];
@@ -38,7 +39,10 @@ impl Planner {
             count: out.elems() as u32,
             ..IndexParams::default()
         };
-        let kernel = index::gather(data.kind.bytes());
+        let kernel = match data.storage {
+            Storage::F32 => index::gather(data.kind.bytes()),
+            narrow => index::gather_widened(narrow),
+        };
         let uses =
             vec![(Use::Read, data), (Use::Read, indices), (Use::Write, out.clone()), (Use::Update, status)];
         self.launch(kernel, index::blocks(params.count), uses, move |at| {

@@ -11,7 +11,7 @@ impl CudaPrimitive for Reshape {
         {
             return Ok(node.fuse_or_store(p, e));
         }
-        let x = node.view(p, 0);
+        let x = node.stored(p, 0);
         Ok(LoweredValue::View(match x.reshaped(&node.dims) {
             Some(view) => view,
             None => p.contiguous(&x).with_dims(&node.dims),

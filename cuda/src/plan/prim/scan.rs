@@ -214,7 +214,7 @@ impl Planner {
 
     /// Returns whether a view's values are constant: available before the forward runs.
     fn is_constant(&self, view: &View) -> bool {
-        matches!(self.buffers[view.buffer].location, Location::Constant(_))
+        matches!(self.buffers[view.buffer].location, Location::Constant(..))
             || self.setup.contains(&view.buffer)
     }
 

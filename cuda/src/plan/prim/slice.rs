@@ -9,7 +9,7 @@ use super::contract::*;
 impl CudaPrimitive for Slice {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
         let start = self.start.as_known().unwrap_or_default();
-        Ok(LoweredValue::View(node.view(p, 0).sliced(self.axis, start, node.dims[self.axis], self.step)))
+        Ok(LoweredValue::View(node.stored(p, 0).sliced(self.axis, start, node.dims[self.axis], self.step)))
     }
 }
 

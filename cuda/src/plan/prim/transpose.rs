@@ -6,6 +6,6 @@ use super::contract::*;
 
 impl CudaPrimitive for Transpose {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
-        Ok(LoweredValue::View(node.view(p, 0).transposed(&self.perm)))
+        Ok(LoweredValue::View(node.stored(p, 0).transposed(&self.perm)))
     }
 }

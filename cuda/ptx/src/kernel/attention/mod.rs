@@ -20,6 +20,7 @@ pub use variants::variants;
 use dlbc_ops::prim::Transform;
 
 use super::pointwise::{Division, Kind, Term, evaluate};
+use super::tile::Math;
 use super::{digest, math};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
@@ -48,6 +49,18 @@ pub enum Operands {
     Split,
     /// One tf32 value, rounded to 11 bits.
     Rounded,
+}
+
+impl Operands {
+    /// Returns the bound on the error of a sum of this depth, a dot product or the product with the matrix, relative to the sum of
+    /// its magnitudes: that of rounded operands, and of steps of 8 as in [`Math::error`].
+    pub const fn error(self, depth: usize) -> f64 {
+        let sums = Math::Split.error(depth) - Math::Split.rounding();
+        sums + match self {
+            Operands::Split => Math::Split.rounding(),
+            Operands::Rounded => Math::Tf32.rounding(),
+        }
+    }
 }
 
 /// Dot products of the rows of two matrices, `a_i · b_j`, under one or more pairs of operand transforms.
@@ -253,6 +266,8 @@ impl Tiled {
     pub fn emit_as(&self, name: &str) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
+        // For a third block on a multiprocessor, the assembler would keep registers in memory.
+        k.set_resident_blocks(2);
         let [row_count, column_count, out_width, tiles] =
             [ROWS, COLUMNS, WIDTH, TILES].map(|offset| k.param_u32(offset));
         let block = k.mov_u32("%ctaid.x");
@@ -396,6 +411,10 @@ impl Tiled {
                                 load(k, *kind, m, index, exists)
                             }
                         });
+                    }
+                    if products.len() > 2 {
+                        // Nor are those of later elements in the same columns.
+                        op!(k, "bar.sync 0");
                     }
                     let value = evaluate(k, &self.terms, &values, Division::Full);
                     four[element] = math::pick(k, value, &neutral, inside);

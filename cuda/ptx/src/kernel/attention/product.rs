@@ -17,9 +17,6 @@ const PITCH: u32 = CHUNK + 4;
 /// Pitch of the rows of the matrix, in words.
 const MATRIX_PITCH: u32 = EXTENT + 4;
 
-/// Groups of 8 columns of the result whose sums of a tile are in registers at once.
-const COLUMNS_AT_ONCE: usize = 4;
-
 /// Shared addresses of a lane in bytes, relative to the region of the operand.
 pub(super) struct Lane {
     /// Operands of the dot products: rows of the block, rows of the loop.
@@ -145,6 +142,7 @@ pub(super) fn dots(
     unit: Unit,
 ) -> Vec<Numbers> {
     let sums: Vec<Numbers> = group.parts.iter().map(|_| zeros(k)).collect();
+    let columns = columns(k, frame);
     let from = k.mov_u32("0");
     let (top, end) = (k.label("CHUNK"), k.label("DOTTED"));
     k.place(&top);
@@ -172,7 +170,7 @@ pub(super) fn dots(
     k.place(&step);
     let step_depth = match unit {
         Unit::Tensor(operands) => {
-            dot_tensor(k, [left, right], group, &sums, operands);
+            dot_tensor(k, [left, right], group, &sums, (operands, columns));
             8
         }
         Unit::Fma => {
@@ -230,12 +228,20 @@ fn mma(k: &mut Emitter, c: &[Reg; 4], a: &[Vec<Reg>; 4], b: &[Vec<Reg>; 2]) {
     }
 }
 
+/// Adds the elements of 8 columns to sums, each rounded to nearest.
+fn add(k: &mut Emitter, sums: &[Reg; 4], terms: &[Reg; 4]) {
+    for (sum, term) in sums.iter().zip(terms) {
+        op!(k, "add.rn.f32 {sum}, {sum}, {term}");
+    }
+}
+
+/// Adds a step's products, for the columns of the tile that exist: `columns` of them.
 fn dot_tensor(
     k: &mut Emitter,
     [left, right]: [Reg; 2],
     group: &Group,
     sums: &[Numbers],
-    precision: Operands,
+    (precision, columns): (Operands, Reg),
 ) {
     let values = [(0, 0), (8, 0), (0, 4), (8, 4)].map(|(row, depth)| read(k, left, row * PITCH + depth));
     let operand = |k: &mut Emitter, part: Transform, v: Reg| {
@@ -244,13 +250,36 @@ fn dot_tensor(
     };
     let left: Vec<[Vec<Reg>; 4]> =
         group.parts.iter().map(|[p, _]| values.map(|v| operand(k, *p, v))).collect();
+    let end = k.label("STEPPED");
     for column in 0..GROUPS {
+        leave_beyond(k, columns, 8 * column, &end);
         let values = [0, 4].map(|depth| read(k, right, 8 * column as u32 * PITCH + depth));
         for (([_, p], left), sums) in group.parts.iter().zip(&left).zip(sums) {
             let right = values.map(|v| operand(k, *p, v));
-            mma(k, &sums[column], left, &right);
+            // Tensor cores truncate what they add, so they sum a step from zero, and an addition that rounds to nearest adds it.
+            let step = zeros_of_group(k);
+            mma(k, &step, left, &right);
+            add(k, &sums[column], &step);
         }
     }
+    k.place(&end);
+}
+
+/// Jumps to `end` if the tile has no columns from `column` on. The assembler does not begin products behind the jump before it, for
+/// which registers would not suffice.
+fn leave_beyond(k: &mut Emitter, columns: Reg, column: usize, end: &str) {
+    if column > 0 {
+        let over = k.p();
+        op!(k, "setp.lt.u32 {over}, {columns}, {}", column + 1);
+        op!(k, "@{over} bra {end}");
+    }
+}
+
+/// Returns the number of columns of the scores from the tile's first one on.
+fn columns(k: &mut Emitter, frame: &Frame) -> Reg {
+    let columns = k.r();
+    op!(k, "sub.u32 {columns}, {}, {}", frame.column_count, frame.first_column);
+    columns
 }
 
 /// Loads `count` adjacent floats, `words` words behind a shared address.
@@ -336,27 +365,23 @@ pub(super) fn multiply_matrix(k: &mut Emitter, frame: &Frame, left: &Left, sums:
     let lane = &frame.lane;
     match left {
         Left::Registers(scores, precision) => {
-            // Tensor cores truncate when they add, so the sums of a tile are added to those of the others by scalar additions,
-            // a few columns at a time to save registers.
-            for (part, sums) in sums.chunks(COLUMNS_AT_ONCE).enumerate() {
-                let tile: Vec<[Reg; 4]> = sums.iter().map(|_| zeros_of_group(k)).collect();
-                for (group, four) in scores.iter().enumerate() {
-                    // Columns 2t and 2t + 1 of a lane serve as depths t and t + 4 of both operands.
-                    let left = [four[0], four[2], four[1], four[3]].map(|v| operands(k, *precision, v));
-                    for (column, sums) in tile.iter().enumerate() {
-                        let right = [0, 1].map(|depth| {
-                            let row = (8 * group + depth) as u32 * MATRIX_PITCH;
-                            let column = (part * COLUMNS_AT_ONCE + column) as u32;
-                            let v = read(k, lane.matrix, region / 4 + row + 8 * column);
-                            operands(k, *precision, v)
-                        });
-                        mma(k, sums, &left, &right);
-                    }
-                }
-                for (sum, tile) in sums.iter().flatten().zip(tile.iter().flatten()) {
-                    op!(k, "add.rn.f32 {sum}, {sum}, {tile}");
+            let (columns, end) = (columns(k, frame), k.label("MIXED"));
+            for (group, four) in scores.iter().enumerate() {
+                leave_beyond(k, columns, 8 * group, &end);
+                // Columns 2t and 2t + 1 of a lane serve as depths t and t + 4 of both operands.
+                let left = [four[0], four[2], four[1], four[3]].map(|v| operands(k, *precision, v));
+                for (column, sums) in sums.iter().enumerate() {
+                    let right = [0, 1].map(|depth| {
+                        let row = (8 * group + depth) as u32 * MATRIX_PITCH;
+                        let v = read(k, lane.matrix, region / 4 + row + 8 * column as u32);
+                        operands(k, *precision, v)
+                    });
+                    let step = zeros_of_group(k);
+                    mma(k, &step, &left, &right);
+                    add(k, sums, &step);
                 }
             }
+            k.place(&end);
         }
         Left::Shared(free) => {
             let (left, right, depth) = (k.r(), k.r(), k.mov_u32("0"));

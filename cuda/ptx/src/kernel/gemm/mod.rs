@@ -15,7 +15,7 @@ use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
 pub use super::storage::Storage;
-pub use super::tile::{Math, SecondProduct, Tile, Transfer, Unit};
+pub use super::tile::{Math, SecondProduct, SecondSums, Tile, Transfer, Unit};
 pub use integer::integer;
 pub use skinny::{ROWS, Skinny};
 
@@ -28,7 +28,7 @@ params! {
         b: u64,
         /// Address of the result, `[slices, batch, m, n]`, contiguous.
         c: u64,
-        /// Addresses of the epilogue's operands.
+        /// Addresses of the epilogue's operands. The last one is that of the second product's sums, where they are stored.
         epilogue: [u64; 4],
         /// Rows of the result.
         m: u32,
@@ -91,6 +91,10 @@ pub struct Gemm {
     pub epilogue: Epilogue,
 }
 
+/// Index in [`GemmParams::epilogue`] of the address of a second product's sums, where they are stored. The epilogue then has no
+/// more operands than that.
+pub const STORED_SECOND: usize = 3;
+
 /// Offsets of an operand's parameters in [`GemmParams`].
 struct OperandFields {
     /// Offset of the address.
@@ -100,6 +104,9 @@ struct OperandFields {
     /// Offset of the strides along lanes and depth.
     strides: usize,
 }
+
+/// Offset of the address to which a second product's sums are stored, with the layout of `c`.
+const SECOND: usize = offset_of!(GemmParams, epilogue) + 8 * STORED_SECOND;
 
 const A: OperandFields = OperandFields {
     base: offset_of!(GemmParams, a),
@@ -245,6 +252,8 @@ impl Gemm {
         op!(k, "mul.lo.u32 {first}, {first}, {m}");
         let writer =
             Writer::new(k, &self.epilogue, offset_of!(GemmParams, c), offset_of!(GemmParams, epilogue));
+        let stores_second = self.second.is_some_and(|second| second.sums == SecondSums::Stored);
+        let second = stores_second.then(|| k.param_u64(SECOND));
         let column_operands = |k: &mut Emitter, column: &Reg| {
             let inside = k.p();
             op!(k, "setp.lt.u32 {inside}, {column}, {n}");
@@ -261,7 +270,12 @@ impl Gemm {
                 let (exists, index) = (k.p(), k.r());
                 op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {inside}");
                 op!(k, "add.u32 {index}, {start}, {column}");
-                writer.store(k, &sums.at(i, j), (index, exists), [&row_operands, &columns[j]]);
+                let mut values = sums.at(i, j);
+                if let Some((base, value)) = second.and_then(|base| Some((base, values.pop()?))) {
+                    let address = k.address(base, index, 4);
+                    op!(k, "@{exists} st.global.f32 [{address}], {value}");
+                }
+                writer.store(k, &values, (index, exists), [&row_operands, &columns[j]]);
             }
         }
         emitter.finish(&self.name(), self.tile.threads(), size_of::<GemmParams>()).of_variant(self.clone())

@@ -22,8 +22,8 @@ mod unit;
 pub(super) use mma::halves;
 pub use shape::{Math, Tile, Transfer, Unit};
 pub(super) use source::{Depths, Source, both_exist, dot, load, load_where, transform, transform_name};
-pub use sums::SecondProduct;
 pub(super) use sums::Sums;
+pub use sums::{SecondProduct, SecondSums};
 
 /// Emits the whole product of the block that begins at row and column `start`.
 pub(super) fn multiply(
@@ -37,13 +37,8 @@ pub(super) fn multiply(
         // 128 registers per thread hold the sums and fragments of the large tile; a second product needs more, and so do its sums.
         let threads = match second {
             None => 512,
-            Some(second) => {
-                if second.separate {
-                    256
-                } else {
-                    384
-                }
-            }
+            Some(second) if second.sums == SecondSums::Added => 384,
+            Some(_) => 256,
         };
         k.set_resident_blocks(threads / tile.threads());
     }

@@ -6,20 +6,36 @@ use super::source::transform_name;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
 
+/// Use of the sums of a second product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SecondSums {
+    /// They are added to those of the first product.
+    Added,
+    /// The epilogue gets them as a second operand.
+    Operand,
+    /// They are a result of their own, which no epilogue changes. Matrix products alone store them.
+    Stored,
+}
+
 /// A second product of the same operands under other transforms, computed while they are in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SecondProduct {
     /// Transforms of the operands, left and right.
     pub transforms: [Transform; 2],
-    /// Pass the sums to the epilogue as a second operand, rather than add them to those of the first product.
-    pub separate: bool,
+    /// Use of the sums.
+    pub sums: SecondSums,
 }
 
 impl SecondProduct {
     /// Returns the product's part of a kernel's name.
     pub(in crate::kernel) fn name(self) -> String {
         let [a, b] = self.transforms.map(transform_name);
-        format!("_{}_{a}_{b}", if self.separate { "beside" } else { "and" })
+        let sums = match self.sums {
+            SecondSums::Added => "and",
+            SecondSums::Operand => "beside",
+            SecondSums::Stored => "storing",
+        };
+        format!("_{sums}_{a}_{b}")
     }
 }
 
@@ -45,7 +61,7 @@ impl Accumulators {
     /// Declares and zeroes the sums of a thread with this many rows and columns.
     pub(super) fn zeros(k: &mut Emitter, dims: [u32; 2], second: Option<SecondProduct>) -> Accumulators {
         let first = zeros(k, dims);
-        let separate = second.filter(|s| s.separate).map(|_| zeros(k, dims));
+        let separate = second.filter(|s| s.sums != SecondSums::Added).map(|_| zeros(k, dims));
         Accumulators { first, second, separate }
     }
 
