@@ -1,13 +1,14 @@
 //! Conversion of the element type. Reads `Cast` and `CastLike`.
 
 use super::dequantise::quantised_number;
+use super::grid::Overflow;
 use super::quantisation::{Steps, on_grid};
 use super::read::{Narrow, Reader, Reading};
 use super::role::Role;
 use super::{Add, Arithmetic, Grid, Operator, QuantisedType, Sub};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder};
+use crate::prim::{Binary, Builder, Unary};
 use crate::tensor::DType;
 
 /// Conversion of the element type.
@@ -84,9 +85,7 @@ fn to_narrow(r: &mut Reading, to: Narrow) -> Result<Vec<Value>, OpError> {
     if to == Narrow::F8E8M0 {
         return unsupported("powers of 2").map(|_| vec![]);
     }
-    if !r.flag("saturate", true)? {
-        return Err(OpError::unsupported("saturate", 1, 0));
-    }
+    let saturates = r.flag("saturate", true)?;
     let mut x = quantised_number(r, x)?.unwrap_or(x);
     x = r.cast(x, DType::F32)?;
     if to == Narrow::F4E2M1 {
@@ -96,7 +95,28 @@ fn to_narrow(r: &mut Reading, to: Narrow) -> Result<Vec<Value>, OpError> {
         x = r.select(is_number, x, zero)?;
     }
     let scale = r.add_scalar(1.0, DType::F32);
-    Ok(vec![on_grid(r, x, Steps { scale, zero: None }, grid)?])
+    let y = on_grid(r, x, Steps { scale, zero: None }, grid)?;
+    match grid.overflow().filter(|_| !saturates && to != Narrow::F4E2M1) {
+        None => Ok(vec![y]),
+        Some(limit) => Ok(vec![overflowing(r, x, y, limit, to)?]),
+    }
+}
+
+/// Adds the choice of infinity or NaN, whichever the type has, where `x` does not round to a number of it, else of `y`.
+fn overflowing(r: &mut Reading, x: Value, y: Value, limit: Overflow, to: Narrow) -> Result<Value, OpError> {
+    let size = r.unary(Unary::Abs, x)?;
+    let largest = r.add_scalar(f64::from(limit.from), DType::F32);
+    let f = if limit.includes { Binary::LessOrEqual } else { Binary::Less };
+    let overflows = r.compare(f, largest, size)?;
+    let beyond = if to == Narrow::F8E5M2 {
+        let [infinity, negative, zero] =
+            [f64::INFINITY, f64::NEG_INFINITY, 0.0].map(|v| r.add_scalar(v, DType::F32));
+        let is_negative = r.compare(Binary::Less, x, zero)?;
+        r.select(is_negative, negative, infinity)?
+    } else {
+        r.add_scalar(f64::NAN, DType::F32)
+    };
+    r.select(overflows, beyond, y)
 }
 
 /// Adds the low bits of whole numbers, as many as the range `low..=high` has.

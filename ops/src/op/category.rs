@@ -41,18 +41,25 @@ impl Keys {
         }
     }
 
+    /// Builds the row of `table` for each element of `x`: that of its key, or the last one.
+    ///
+    /// Words look up one table, so that relevance and derivatives pass a single look-up.
+    fn look_up(&self, r: &mut Reading, table: Value, x: Value) -> Result<Value, OpError> {
+        let absent = self.len() as i64;
+        if let Keys::Words(keys) = self {
+            let positions = word_positions(r, keys, absent);
+            let rows = r.add(Gather { axis: 0 }, &[table, positions])?;
+            return r.add(Gather { axis: 0 }, &[rows, x]);
+        }
+        let positions = self.positions(r, x, absent)?;
+        r.add(Gather { axis: 0 }, &[table, positions])
+    }
+
     /// Builds the position of each element of `x` among the keys; `absent` for one that is not among them.
     fn positions(&self, r: &mut Reading, x: Value, absent: i64) -> Result<Value, OpError> {
         match self {
             Keys::Words(keys) => {
-                let mut table = vec![absent; r.word_count() + 1];
-                for (i, key) in keys.iter().enumerate().rev() {
-                    let word = r.word(key);
-                    if let Some(position) = usize::try_from(word).ok().and_then(|w| table.get_mut(w)) {
-                        *position = i as i64;
-                    }
-                }
-                let table = r.add_constant(Tensor::from_i64(&[table.len()], &table));
+                let table = word_positions(r, keys, absent);
                 r.add(Gather { axis: 0 }, &[table, x])
             }
             Keys::Ints(keys) => {
@@ -73,6 +80,18 @@ impl Keys {
             }
         }
     }
+}
+
+/// Adds the position of each word of the vocabulary among the keys.
+fn word_positions(r: &mut Reading, keys: &[String], absent: i64) -> Value {
+    let mut table = vec![absent; r.word_count() + 1];
+    for (i, key) in keys.iter().enumerate().rev() {
+        let word = r.word(key);
+        if let Some(position) = usize::try_from(word).ok().and_then(|w| table.get_mut(w)) {
+            *position = i as i64;
+        }
+    }
+    r.add_constant(Tensor::from_i64(&[table.len()], &table))
 }
 
 /// Builds the first position of each element of `x` in the vector `keys`. `nan` is the position of NaN, which version 4 finds.
@@ -112,9 +131,9 @@ fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     check_kind(r, x, &keys)?;
     let count = keys.len();
-    let absent = if r.flag("zeros", true)? { count as i64 } else { NOWHERE };
-    let positions = keys.positions(r, x, absent)?;
-    let bytes = (count as u64 + 1).saturating_mul(count as u64).saturating_mul(4);
+    let zeros = r.flag("zeros", true)?;
+    let rows = if matches!(keys, Keys::Words(_)) { r.word_count().max(count) } else { count };
+    let bytes = (rows as u64 + 1).saturating_mul(count as u64).saturating_mul(4);
     if bytes > r.max_tensor_bytes {
         let what = "table of categories".into();
         return Err(OpError::TensorBytes { what, bytes, limit: r.max_tensor_bytes });
@@ -122,6 +141,10 @@ fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut table = vec![0.0; (count + 1) * count];
     (0..count).for_each(|i| table[i * count + i] = 1.0);
     let table = r.add_constant(Tensor::from_f32(&[count + 1, count], &table));
+    if zeros {
+        return Ok(vec![keys.look_up(r, table, x)?]);
+    }
+    let positions = keys.positions(r, x, NOWHERE)?;
     Ok(vec![r.add(Gather { axis: 0 }, &[table, positions])?])
 }
 
@@ -151,9 +174,8 @@ fn label_encoder(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Err(OpError::invalid("values", keys.len(), values.dims()[0] - 1));
     }
     let words = r.attributes.contains_key("values_strings") || r.holds_strings("values_tensor");
-    let positions = keys.positions(r, x, keys.len() as i64)?;
     let table = r.add_constant(values);
-    let y = r.add(Gather { axis: 0 }, &[table, positions])?;
+    let y = keys.look_up(r, table, x)?;
     if words {
         r.mark_words(y);
     }
@@ -249,9 +271,8 @@ fn between_names_and_numbers(
         false => names.iter().chain([&name]).map(|name| r.word(name)).collect(),
     };
     let keys = if to_numbers { Keys::Words(names) } else { Keys::Ints(numbers) };
-    let positions = keys.positions(r, x, count as i64)?;
     let table = r.add_constant(Tensor::from_i64(&[count + 1], &values));
-    let y = r.add(Gather { axis: 0 }, &[table, positions])?;
+    let y = keys.look_up(r, table, x)?;
     if !to_numbers {
         r.mark_words(y);
     }

@@ -34,6 +34,15 @@ pub enum Grid {
     },
 }
 
+/// Magnitudes that do not round to a number of a grid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Overflow {
+    /// Bound of the magnitudes.
+    pub from: f32,
+    /// True if the bound is one of them.
+    pub includes: bool,
+}
+
 impl Grid {
     /// Returns the smallest and the largest number.
     pub(super) fn bounds(self) -> [f64; 2] {
@@ -41,6 +50,14 @@ impl Grid {
             Grid::Whole { low, high } => [low as f64, high as f64],
             Grid::Float { largest, .. } => [-f64::from(largest), f64::from(largest)],
         }
+    }
+
+    /// Returns the magnitudes of floats that do not round to a number of the grid; `None` for whole numbers.
+    pub(super) fn overflow(self) -> Option<Overflow> {
+        let Grid::Float { fraction, largest, .. } = self else { return None };
+        let step = (largest.log2().floor() - fraction as f32).exp2();
+        // A tie rounds to the even number, which is beyond the largest if that is odd.
+        Some(Overflow { from: largest + step / 2.0, includes: (largest / step) % 2.0 == 1.0 })
     }
 
     /// Returns the numbers of an integer type; `None` for other types and for those that float32 does not hold.

@@ -134,10 +134,12 @@ fn columns_of_strings() {
     let folder = folder();
     let table = path(&folder, "t.csv");
     fs::write(&table, "weight,color,age\n1.7,red,14.2\n1.7,blue,14.2\n1.7,nothing,14.2\n").unwrap();
-    let run = ["run", "fixtures/pipelines/text_column.onnx", "--csv", &table, "--rules", "lrp-epsilon"];
-    let all = json(&[&run, &["--row", "all"]]);
-    assert_eq!(all["outputs"]["output_probability"]["shape"], json!([3, 3]));
-    let of_color = |row: &str| json(&[&run, &["--row", row]])["inputs"]["color"].as_f64().unwrap();
-    let [red, blue, nothing] = ["0", "1", "2"].map(of_color);
-    assert!(red != blue && red != 0.0 && nothing == 0.0, "{red} {blue} {nothing}");
+    for rules in ["lrp-epsilon", "attnlrp", "grad-x-input"] {
+        let run = ["run", "fixtures/pipelines/text_column.onnx", "--csv", &table, "--rules", rules];
+        let all = json(&[&run, &["--row", "all"]]);
+        assert_eq!(all["outputs"]["output_probability"]["shape"], json!([3, 3]));
+        let of_color = |row: &str| json(&[&run, &["--row", row]])["inputs"]["color"].as_f64().unwrap();
+        let [red, blue, nothing] = ["0", "1", "2"].map(of_color);
+        assert!(red != blue && red != 0.0 && nothing == 0.0, "{rules}: {red} {blue} {nothing}");
+    }
 }
