@@ -51,7 +51,15 @@ pub(crate) fn restrict(graph: &Graph<Prim>, explained: &str, whole: Whole) -> Op
         return None;
     }
     let extent = Extent { batch, positions };
-    let (head, source) = find_head(graph, y)?;
+    let (mut head, mut source) = find_head(graph, y)?;
+    // The reverse reads the operand as it is before its leading axes are merged for the product.
+    while let (Prim::Reshape(_), [x]) = (graph.op(source.node), graph.node_inputs(source.node).as_slice()) {
+        if known_dims(graph, *x).and_then(|dims| extent.leading(&dims)).is_none() {
+            break;
+        }
+        head.insert(source.node);
+        source = *x;
+    }
     let seed = graph.inputs().iter().copied().find(|id| graph.node(*id).name() == SEED)?;
     let mut r = Restriction::new(graph, extent);
     r.add_source(source)?;
