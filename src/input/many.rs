@@ -84,7 +84,8 @@ pub fn read(infos: &[InputInfo], sources: &Sources, limit: usize, notes: &dyn No
         columns.add(&info.name, split_rows(info, &tensor, limit)?)?;
     }
     if let Some(path) = &sources.archive {
-        let arrays = arrays(infos, path, max_bytes).with_context(|| format!("`{}`", path.display()))?;
+        let arrays =
+            arrays(infos, path, sources, max_bytes).with_context(|| format!("`{}`", path.display()))?;
         for info in infos {
             if let Some(tensor) = arrays.selected.get(&info.name) {
                 columns.add(&info.name, split_rows(info, tensor, limit)?)?;

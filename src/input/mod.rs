@@ -55,6 +55,7 @@ pub use texts::{Loss, Texts, Token};
 
 #[cfg(feature = "table")]
 use columns::Plan;
+use npy::Elements;
 use npz::Arrays;
 
 use crate::content::{Content, content};
@@ -209,7 +210,8 @@ impl<'a> Reader<'a> {
         let sources = self.sources;
         for pair in &sources.arrays {
             let input = input_of(self.infos, pair)?;
-            let tensor = npy::open(&pair.file, self.max_bytes)
+            let elements = elements(&sources.words, &input.name);
+            let tensor = npy::open_as(&pair.file, elements, self.max_bytes)
                 .with_context(|| format!("`{}`", pair.file.display()))?;
             self.add(&input.name, tensor)?;
         }
@@ -218,8 +220,8 @@ impl<'a> Reader<'a> {
 
     fn archive(&mut self) -> Result<()> {
         let Some(path) = &self.sources.archive else { return Ok(()) };
-        let arrays =
-            arrays(self.infos, path, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
+        let arrays = arrays(self.infos, path, self.sources, self.max_bytes)
+            .with_context(|| format!("`{}`", path.display()))?;
         if !arrays.others.is_empty() {
             let others: Vec<String> = arrays.others.iter().map(|o| format!("`{}`", visible(o))).collect();
             self.notes.note(format!(
@@ -337,13 +339,21 @@ fn input_of<'a>(infos: &'a [InputInfo], pair: &Pair) -> Result<&'a InputInfo> {
 }
 
 /// Reads the arrays of an .npz archive by name, or the array of a .npy file for the model's only input.
-fn arrays(infos: &[InputInfo], path: &Path, max_bytes: u64) -> Result<Arrays> {
+fn arrays(infos: &[InputInfo], path: &Path, sources: &Sources, max_bytes: u64) -> Result<Arrays> {
+    let elements = |name: &str| elements(&sources.words, name);
     if content(path) != Some(Content::Npy) {
-        return npz::read(path, |name| infos.iter().any(|i| i.name == name), max_bytes);
+        let of_input = |name: &str| infos.iter().any(|i| i.name == name).then(|| elements(name));
+        return npz::read_as(path, of_input, max_bytes);
     }
     let input = only_input(infos, path)?;
-    let selected = BTreeMap::from([(input.name.clone(), npy::open(path, max_bytes)?)]);
+    let selected =
+        BTreeMap::from([(input.name.clone(), npy::open_as(path, elements(&input.name), max_bytes)?)]);
     Ok(Arrays { selected, others: vec![], metadata: BTreeMap::new() })
+}
+
+/// Returns the elements that an array of an input may have.
+fn elements(words: &Words, input: &str) -> Elements {
+    if words.holds(input) { Elements::Strings } else { Elements::Numbers }
 }
 
 /// Refuses missing inputs; `others` are the names of arrays in a file that are not inputs.

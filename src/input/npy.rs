@@ -19,17 +19,34 @@ use crate::wording::size;
 /// Largest size of a header, in bytes; NumPy writes 128 bytes for most arrays.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
+/// Elements that a reader takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elements {
+    /// Numbers and booleans.
+    Numbers,
+    /// Strings, too, as arrays of characters with a further axis.
+    Strings,
+}
+
 /// Reads the array of a file.
 ///
 /// # Errors
 /// Those of [`read`]; when the file cannot be opened or has another kind of content, which the error names.
 pub fn open(path: &Path, max_bytes: u64) -> Result<Tensor> {
+    open_as(path, Elements::Numbers, max_bytes)
+}
+
+/// Reads the array of a file, which may be of strings if `elements` says so.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_as(path: &Path, elements: Elements, max_bytes: u64) -> Result<Tensor> {
     let kind = content(path).filter(|c| *c != Content::Npy);
     if let Some(kind) = kind {
         return Err(wrong_content("a .npy array", kind));
     }
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
-    read(&mut BufReader::new(file), max_bytes)
+    read(&mut BufReader::new(file), elements, max_bytes)
 }
 
 /// Returns the error for a file with another kind of content.
@@ -42,8 +59,11 @@ pub fn wrong_content(expected: &str, kind: Content) -> Error {
 ///
 /// # Errors
 /// When the bytes are not an array, a tensor cannot have the element type, or the size is above the limit.
-pub fn read(from: &mut impl Read, max_bytes: u64) -> Result<Tensor> {
+pub fn read(from: &mut impl Read, elements: Elements, max_bytes: u64) -> Result<Tensor> {
     let header = read_header(from)?;
+    if header.is_text && elements == Elements::Numbers {
+        return Err(Error::unsupported("expected an array of numbers or booleans, found strings"));
+    }
     let bytes =
         header.dims.iter().try_fold(header.dtype.size_bytes() as u64, |n, d| n.checked_mul(*d as u64));
     let bytes = bytes.filter(|b| *b <= max_bytes).ok_or_else(|| {
@@ -173,24 +193,27 @@ mod tests {
             ("'<u8'", two([&7u64.to_le_bytes(), &9u64.to_le_bytes()]), [7.0, 9.0]),
             ("'|b1'", vec![0, 2], [0.0, 1.0]),
         ] {
-            let tensor = read(&mut &npy(descr, "False", "(2,)", &data)[..], 1 << 20).unwrap();
+            let tensor =
+                read(&mut &npy(descr, "False", "(2,)", &data)[..], Elements::Numbers, 1 << 20).unwrap();
             assert_eq!(tensor.to_f64(), values, "{descr}");
         }
     }
 
     #[test]
     fn column_major_becomes_row_major() {
-        let tensor = read(&mut &npy("'|u1'", "True", "(2, 3)", &[1, 4, 2, 5, 3, 6])[..], 100).unwrap();
+        let tensor =
+            read(&mut &npy("'|u1'", "True", "(2, 3)", &[1, 4, 2, 5, 3, 6])[..], Elements::Numbers, 100)
+                .unwrap();
         assert_eq!((tensor.dims(), tensor.bytes()), (&[2, 3][..], &[1, 2, 3, 4, 5, 6][..]));
-        let empty = read(&mut &npy("'|u1'", "True", "(0, 3)", &[])[..], 100).unwrap();
+        let empty = read(&mut &npy("'|u1'", "True", "(0, 3)", &[])[..], Elements::Numbers, 100).unwrap();
         assert_eq!(empty.dims(), [0, 3]);
-        let scalar = read(&mut &npy("'|u1'", "True", "()", &[9])[..], 100).unwrap();
+        let scalar = read(&mut &npy("'|u1'", "True", "()", &[9])[..], Elements::Numbers, 100).unwrap();
         assert_eq!(scalar.to_i64(), [9]);
     }
 
     #[test]
     fn bad_files_are_refused_with_their_code() {
-        let code = |bytes: &[u8]| read(&mut &bytes[..], 1 << 20).unwrap_err().kind();
+        let code = |bytes: &[u8]| read(&mut &bytes[..], Elements::Numbers, 1 << 20).unwrap_err().kind();
         assert_eq!(code(b"PK"), ErrorKind::InvalidInput);
         assert_eq!(code(&npy("'|O'", "False", "(1,)", &[0; 8])), ErrorKind::InvalidInput);
         assert_eq!(code(&npy("[('a', '<f4')]", "False", "(1,)", &[0; 8])), ErrorKind::InvalidInput);

@@ -13,8 +13,10 @@ pub struct Header {
     pub big_endian: bool,
     /// True if the first axis varies fastest (column-major order).
     pub fortran: bool,
-    /// Dimensions.
+    /// Dimensions; an array of strings has a further axis of their characters.
     pub dims: Vec<usize>,
+    /// True for an array of strings.
+    pub is_text: bool,
 }
 
 /// Parses a header.
@@ -49,7 +51,7 @@ pub fn parse(text: &str) -> Result<Header> {
         }
         (Some((dtype, big_endian)), Some(fortran), Some(dims)) => {
             let dims = dims.into_iter().chain(characters).collect();
-            Ok(Header { dtype, big_endian, fortran, dims })
+            Ok(Header { dtype, big_endian, fortran, dims, is_text: characters.is_some() })
         }
         _ => Err(Error::invalid("invalid array header: expected `descr`, `fortran_order` and `shape`")),
     }
@@ -164,9 +166,15 @@ mod tests {
     #[test]
     fn headers() {
         let header = parse("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   \n").unwrap();
-        assert_eq!(header, Header { dtype: DType::F32, big_endian: false, fortran: false, dims: vec![3, 4] });
+        assert_eq!(
+            header,
+            Header { dtype: DType::F32, big_endian: false, fortran: false, dims: vec![3, 4], is_text: false }
+        );
         let header = parse("{\"shape\":(2,),\"fortran_order\":True,\"descr\":\">i8\"}").unwrap();
-        assert_eq!(header, Header { dtype: DType::I64, big_endian: true, fortran: true, dims: vec![2] });
+        assert_eq!(
+            header,
+            Header { dtype: DType::I64, big_endian: true, fortran: true, dims: vec![2], is_text: false }
+        );
         assert_eq!(
             parse("{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().dims,
             Vec::<usize>::new()

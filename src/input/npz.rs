@@ -13,6 +13,7 @@ use zip::ZipArchive;
 
 #[cfg(feature = "npz")]
 use super::npy;
+use super::npy::Elements;
 #[cfg(feature = "npz")]
 use crate::content::{Content, content};
 #[cfg(feature = "npz")]
@@ -36,6 +37,15 @@ pub struct Arrays {
 /// When the file is not a zip archive, a name occurs twice, or an array cannot be read.
 #[cfg(feature = "npz")]
 pub fn read(path: &Path, select: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Arrays> {
+    read_as(path, |name| select(name).then_some(Elements::Numbers), max_bytes)
+}
+
+/// Reads the arrays for which `select` returns elements, each of these elements and of at most `max_bytes`.
+///
+/// # Errors
+/// Those of [`read`].
+#[cfg(feature = "npz")]
+pub fn read_as(path: &Path, select: impl Fn(&str) -> Option<Elements>, max_bytes: u64) -> Result<Arrays> {
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     let archive = ZipArchive::new(BufReader::new(file)).map_err(|_| match content(path) {
         Some(kind) if !matches!(kind, Content::Npz | Content::ResultNpz | Content::Zip) => {
@@ -50,11 +60,11 @@ pub fn read(path: &Path, select: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| Error::invalid(format!("entry {index}: {e}")))?;
         let Some(name) = entry.name().strip_suffix(".npy").map(ToString::to_string) else { continue };
-        if !select(&name) {
+        let Some(elements) = select(&name) else {
             arrays.others.push(name);
             continue;
-        }
-        let tensor = npy::read(&mut entry, max_bytes).with_context(|| format!("array `{name}`"))?;
+        };
+        let tensor = npy::read(&mut entry, elements, max_bytes).with_context(|| format!("array `{name}`"))?;
         if arrays.selected.insert(name.clone(), tensor).is_some() {
             return Err(Error::invalid(format!("array `{name}` is stored twice")));
         }
@@ -67,6 +77,15 @@ pub fn read(path: &Path, select: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
 /// # Errors
 /// Always.
 #[cfg(not(feature = "npz"))]
-pub fn read(_: &Path, _: impl Fn(&str) -> bool, _: u64) -> Result<Arrays> {
+pub fn read(path: &Path, _: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Arrays> {
+    read_as(path, |_| None, max_bytes)
+}
+
+/// Refuses every file, since this build cannot read archives.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "npz"))]
+pub fn read_as(_: &Path, _: impl Fn(&str) -> Option<Elements>, _: u64) -> Result<Arrays> {
     Err(Error::unsupported(".npz files are not available: built without feature `npz`"))
 }
