@@ -113,6 +113,9 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../docs/src/reference/rust-api.md")]
     struct RustApi;
+    #[cfg(feature = "npz")]
+    #[doc = include_str!("../docs/src/how-to/trees.md")]
+    struct Trees;
     #[cfg(feature = "ndarray")]
     #[doc = include_str!("../docs/src/how-to/embedding.md")]
     struct Embedding;

@@ -24,7 +24,9 @@ fn raw_data_of_every_type() {
 
 #[test]
 fn packed_elements_get_a_byte_each() {
-    let cases: [(DataType, &[u64], &[u8], &[u8]); 5] = [
+    /// Type, dimensions, packed bytes, bytes of the elements.
+    type Case = (DataType, &'static [u64], &'static [u8], &'static [u8]);
+    let cases: [Case; 5] = [
         (DataType::U4, &[3], &[0xf1, 0x0a], &[1, 15, 10]),
         (DataType::I4, &[2, 2], &[0x8f, 0x71], &[0xff, 0xf8, 1, 7]),
         (DataType::F4E2M1, &[1], &[0x0f], &[15]),

@@ -25,7 +25,7 @@ from kernel_files import MANIFEST, write, write_plans  # noqa: E402
 # Registers that a kernel may grow by before somebody has to look.
 SLACK = 4
 # Bytes of spills up to which a kernel is noted, by chip; 0 for others. Attentions of three products spill there at 255 registers: two
-# of the library up to 56 bytes, six of language models under a mask 60 or 76.
+# of the library up to 56 bytes, eight of language models under a mask 60 or 76.
 SPILLED = {"sm_100": 64, "sm_120": 96}
 # Chips of plans' kernels on every change, by place of the assembler: the oldest one, and the one of the measurements.
 USUAL = [["sm_80"], ["sm_90a"]]

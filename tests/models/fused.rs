@@ -107,7 +107,7 @@ fn fuse(python: &Path, folder: &Path) -> Vec<Fused> {
                 let file = folder.join(format!("{}.{level}.onnx", m.name.replace('/', ".")));
                 files.push(Fused {
                     name: format!("{} {level}", m.name),
-                    level: level,
+                    level,
                     original: m.model.clone(),
                     inputs: m.inputs.clone(),
                     file,
@@ -164,16 +164,15 @@ fn bound(what: &str, gap: f64, bound: f64) -> Result<(), String> {
     if gap <= bound { Ok(()) } else { Err(format!("{what}: {gap:e}")) }
 }
 
+/// Optimiser of the files that are not of a level of ONNX Runtime's own.
+const TOOL: &str = "onnxruntime.transformers";
+
 /// Writes the page of the book about the files.
 fn page(files: &[Fused]) -> String {
     let mut page = String::from(HEAD);
-    let columns: [(&str, &dyn Fn(&str) -> bool); 3] = [
-        ("extended", &|level| level == "extended"),
-        ("all", &|level| level == "all"),
-        ("onnxruntime.transformers", &|level| !matches!(level, "extended" | "all")),
-    ];
-    for (title, is_of) in columns {
-        let of_level: Vec<&Fused> = files.iter().filter(|f| is_of(f.level)).collect();
+    for title in ["extended", "all", TOOL] {
+        let title_of = |f: &Fused| if matches!(f.level, "extended" | "all") { f.level } else { TOOL };
+        let of_level: Vec<&Fused> = files.iter().filter(|f| title_of(f) == title).collect();
         let operators: BTreeSet<&String> = of_level.iter().flat_map(|f| &f.operators).collect();
         let names: Vec<String> = operators.iter().map(|name| format!("`{name}`")).collect();
         page += &format!("| {title} | {} | {} |\n", of_level.len(), names.join(", "));

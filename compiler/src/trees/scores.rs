@@ -60,8 +60,7 @@ fn combined(
         Op::Activation(Activation { f: Function::Unary(Unary::Neg) }) => Some(scaled(form(0)?, &[-1.0])),
         Op::Add(_) | Op::Sub(_) => {
             let sign = if matches!(graph.op(id), Op::Sub(_)) { -1.0 } else { 1.0 };
-            let operand =
-                |k: usize| form(k).cloned().or_else(|| Some(constants(graph, *inputs.get(k)?, width)?));
+            let operand = |k: usize| form(k).cloned().or_else(|| constants(graph, *inputs.get(k)?, width));
             let (a, b) = (operand(0)?, operand(1)?);
             let column = |c: usize| {
                 let (a, b) = (pick(&a, c, width)?, pick(&b, c, width)?);

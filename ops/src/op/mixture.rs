@@ -193,7 +193,7 @@ impl Experts {
             Gate::Plain(function) => {
                 let mut h = self.layer(r, 0, expert, x)?;
                 if let Some(f) = function {
-                    h = r.add(Activation { f: f.clone() }, &[h])?;
+                    h = r.add(Activation { f: *f }, &[h])?;
                 }
                 match self.layers[2] {
                     None => h,

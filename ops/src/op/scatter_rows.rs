@@ -108,7 +108,7 @@ fn by_comparison(
     let unit = r.add_scalar(1.0, DType::F32);
     let ones = r.add(super::Expand { to: Shape(vec![count]) }, &[unit])?;
     let hits = r.add(ScatterAdd { to: rows.clone() }, &[ones, at])?;
-    let hits = r.reshape(hits, column(&[rows.clone()]))?;
+    let hits = r.reshape(hits, column(std::slice::from_ref(rows)))?;
     let zero = r.add_scalar(0.0, DType::F32);
     let is_hit = r.compare(Binary::Less, zero, hits)?;
     r.select(is_hit, combined, data)

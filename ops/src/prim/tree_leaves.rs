@@ -234,11 +234,11 @@ mod tests {
         let values: Vec<Value> =
             types.into_iter().enumerate().map(|(i, ty)| b.input(&format!("x{i}"), ty)).collect();
         let y = TreeLeaves { depth: 2 }.expand(&mut b, &values);
-        b.ok().unwrap();
+        b.ok().expect("operands that fit");
         let mut graph = b.finish();
         graph.add_output(Output::value("y"), y);
         let inputs = operands.iter().enumerate().map(|(i, x)| (format!("x{i}"), (*x).clone())).collect();
-        let results = reference::run(&graph, &inputs, &[Output::value("y")]).unwrap();
+        let results = reference::run(&graph, &inputs, &[Output::value("y")]).expect("values");
         assert_eq!(results[&Output::value("y")], ints(&[5, 2], &EXPECTED));
     }
 

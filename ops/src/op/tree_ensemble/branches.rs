@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn depths_and_children() {
         let branches = [branch(Child::Branch(1), Child::Leaf(2)), branch(Child::Leaf(0), Child::Leaf(1))];
-        let t = table(&branches, &[Child::Branch(0), Child::Leaf(3)]).unwrap();
+        let t = table(&branches, &[Child::Branch(0), Child::Leaf(3)]).expect("a table");
         assert_eq!((t.depth, t.roots), (2, vec![0, -4]));
         assert_eq!(t.children, [1, 1, -3, -3, -1, -1, -2, -2]);
     }
@@ -181,15 +181,15 @@ mod tests {
         let branches: Vec<Branch> = (0..1_000_000)
             .map(|i| branch(if i == 999_999 { Child::Leaf(0) } else { Child::Branch(i + 1) }, Child::Leaf(1)))
             .collect();
-        assert_eq!(table(&branches, &[Child::Branch(0)]).unwrap().depth, 1_000_000);
+        assert_eq!(table(&branches, &[Child::Branch(0)]).expect("a table").depth, 1_000_000);
     }
 
     #[test]
     fn other_graphs_than_trees_are_refused() {
         let itself = [branch(Child::Branch(0), Child::Leaf(0))];
-        assert!(table(&itself, &[Child::Branch(0)]).unwrap_err().contains("several of branch 0"));
-        assert!(table(&itself, &[Child::Leaf(0)]).unwrap_err().contains("branch 0 in a cycle"));
+        assert!(table(&itself, &[Child::Branch(0)]).expect_err("a refusal").contains("several of branch 0"));
+        assert!(table(&itself, &[Child::Leaf(0)]).expect_err("a refusal").contains("branch 0 in a cycle"));
         let far = [branch(Child::Branch(9), Child::Leaf(0))];
-        assert!(table(&far, &[Child::Branch(0)]).unwrap_err().contains("a branch of 1"));
+        assert!(table(&far, &[Child::Branch(0)]).expect_err("a refusal").contains("a branch of 1"));
     }
 }
