@@ -2,9 +2,9 @@
 //!
 //! Reads ONNX `Conv`. Shapes: x `[n, c, …]`, w `[o, c/groups, …]`, bias `[o]` (optional), y `[n, o, …]`.
 
-use super::Operator;
 use super::read::{Reader, Reading};
 use super::role::{BilinearMap, LinearMap, Role, Site};
+use super::{Op, Operator};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Builder, ConvGeometry, Transform, Window};
@@ -114,14 +114,24 @@ pub(super) fn convolution(r: &mut Reading, x: Value, w: Value) -> Result<Value, 
         .filter(|g| (1..1 << 31).contains(g))
         .ok_or_else(|| OpError::invalid("group", "at least 1 and below 2^31", groups))?;
     let geometry = ConvGeometry { window: read_window(r, kernel, &tx)?, groups };
-    let conv = Conv { geometry };
-    match r.optional(2) {
-        // Beside a computed weight, and where it is computed itself, the bias is an addend with relevance of its own.
+    let bias = r.optional(2);
+    with_bias(r, Conv { geometry }, [x, w], bias)
+}
+
+/// Adds a convolution or its transpose. Beside a computed weight, and where it is computed itself, the bias is an addend with
+/// relevance of its own.
+pub(super) fn with_bias(
+    r: &mut Reading,
+    layer: impl Into<Op>,
+    [x, w]: [Value; 2],
+    bias: Option<Value>,
+) -> Result<Value, OpError> {
+    match bias {
         Some(bias) if r.constant(w).is_none() || r.constant(bias).is_none() => {
-            let y = r.add(conv, &[x, w])?;
+            let y = r.add(layer, &[x, w])?;
             add_by_channel(r, y, bias)
         }
-        bias => r.add(conv, &[x, w].into_iter().chain(bias).collect::<Vec<_>>()),
+        bias => r.add(layer, &[x, w].into_iter().chain(bias).collect::<Vec<_>>()),
     }
 }
 
@@ -129,7 +139,7 @@ pub(super) fn convolution(r: &mut Reading, x: Value, w: Value) -> Result<Value, 
 ///
 /// # Errors
 /// If the bias has another shape.
-pub(super) fn add_by_channel(r: &mut Reading, y: Value, bias: Value) -> Result<Value, OpError> {
+fn add_by_channel(r: &mut Reading, y: Value, bias: Value) -> Result<Value, OpError> {
     let (ty, shape) = (r.ty(y), r.ty(bias).shape);
     let channels = Shape(vec![ty.dim(1).clone()]);
     if shape != channels {

@@ -3,7 +3,7 @@
 //! Reads ONNX `ConvTranspose`. Shapes: x `[n, c, …]`, w `[c, o/groups, …]`, bias `[o]` (optional), y `[n, o, to…]`.
 
 use super::Operator;
-use super::conv::add_by_channel;
+use super::conv::with_bias;
 use super::read::{Reader, Reading};
 use super::role::{BilinearMap, LinearMap, Role, Site};
 use crate::OpError;
@@ -129,14 +129,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
     }
     let conv = ConvTranspose { geometry: ConvGeometry { window, groups }, to };
-    let y = match bias {
-        Some(bias) if r.constant(w).is_none() || r.constant(bias).is_none() => {
-            let y = r.add(conv, &[x, w])?;
-            add_by_channel(r, y, bias)?
-        }
-        bias => r.add(conv, &[x, w].into_iter().chain(bias).collect::<Vec<_>>())?,
-    };
-    Ok(vec![y])
+    Ok(vec![with_bias(r, conv, [x, w], bias)?])
 }
 
 /// Reads the window and the spatial dimensions of the result.

@@ -3,7 +3,7 @@
 //! For a maximum, a minimum and a product every update stands against every row, so that memory is rows × updates × columns.
 
 use super::read::Reading;
-use super::{Add, Extremum, Mul, Overwrite, Range, ReduceKind, ScatterAdd};
+use super::{Add, Extremum, Mul, Overwrite, ReduceKind, ScatterAdd};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::Binary;
@@ -84,8 +84,7 @@ fn by_comparison(
     let (count, rank) = (ty.dim(0).clone(), ty.rank());
     let row = ty.shape.0[1..].to_vec();
     let column = |first: &[Dim]| Shape([first.to_vec(), vec![Dim::known(1); rank - 1]].concat());
-    let index = r.add(Range { start: Dim::known(0), step: 1, len: rows.clone() }, &[])?;
-    let index = r.reshape(index, column(&[rows.clone(), Dim::known(1)]))?;
+    let index = r.count_along(rows, 0, rank + 1)?;
     let writer = r.cast(at, DType::I64)?;
     let writer = r.reshape(writer, column(&[Dim::known(1), count.clone()]))?;
     let writes = r.compare(Binary::Equal, index, writer)?;

@@ -12,7 +12,7 @@ impl Builder {
         let (tx, ts) = (self.ty(x), self.ty(s));
         let groups = Dim::known(geometry.groups as i64);
         let (channels, outputs) = (tx.dim(1).floor_div(&groups), ts.dim(1).floor_div(&groups));
-        let positions = product(&ts.shape.0[2..]);
+        let positions = Shape(ts.shape.0[2..].to_vec()).elems();
         // [n, c, taps, …] → [groups, n, …, c/groups, taps]: rows of one position, columns of one weight.
         let windows = self.windows(geometry, x, &ts.shape.0[2..]);
         let taps = self.ty(windows).dim(2).clone();
@@ -65,11 +65,6 @@ impl Builder {
             taps.into_iter().map(|tap| self.reshape(tap, &Shape(with_taps.clone()))).collect();
         if let [tap] = taps.as_slice() { *tap } else { self.concat(&taps, 2) }
     }
-}
-
-/// Returns the product of dimensions.
-fn product(dims: &[Dim]) -> Dim {
-    dims.iter().fold(Dim::known(1), |n, d| &n * d)
 }
 
 #[cfg(test)]
