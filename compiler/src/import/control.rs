@@ -52,8 +52,7 @@ pub fn is_control(node: &NodeProto) -> bool {
 /// For an invalid node. An unsupported one is recorded in `import`.
 pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError> {
     let node = &expanded.node;
-    if node.input.iter().any(|i| import.failed.contains(i)) {
-        import.failed.extend(node.output.iter().cloned());
+    if import.fails_with_operand(node) {
         return Ok(());
     }
     if node.input.iter().any(|i| import.sequences.contains_key(i)) {

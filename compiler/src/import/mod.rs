@@ -20,7 +20,6 @@ mod words;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, PrintOp, Value};
 use dlbc_ops::op::read::{Reader, Words};
 use dlbc_ops::op::{Op, readers};
@@ -141,8 +140,7 @@ impl Import<'_> {
                 return Ok(());
             }
         };
-        if node.input.iter().any(|i| self.failed.contains(i)) {
-            self.failed.extend(node.output.iter().cloned());
+        if self.fails_with_operand(node) {
             return Ok(());
         }
         if node.input.iter().any(|i| self.sequences.contains_key(i)) {
@@ -173,15 +171,7 @@ impl Import<'_> {
                 }
                 Ok(())
             }
-            Err(OpError::Unsupported(reason)) => {
-                self.refuse(node, &title, Refusal::from(reason), name);
-                Ok(())
-            }
-            Err(OpError::Symbolic(reason)) => {
-                self.refuse(node, &title, Refusal::symbolic(reason), name);
-                Ok(())
-            }
-            Err(source) => Err(CompileError::Node { node: Name::new(&name), op: Name::new(op), source }),
+            Err(reason) => self.refuse_for(node, &title, reason),
         }
     }
 

@@ -10,13 +10,11 @@ use dlbc_ops::graph::Value;
 use dlbc_ops::op::read::{Attr, Reading, resolve};
 use dlbc_ops::op::{Concat, Slice};
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
-use dlbc_proto::Name;
 use dlbc_proto::onnx::NodeProto;
 
 use super::attribute;
 use super::function::Expanded;
-use super::name::node_name;
-use super::state::{Import, Refusal};
+use super::state::Import;
 use crate::error::CompileError;
 
 /// Largest number of elements of a sequence.
@@ -53,8 +51,7 @@ pub fn is_sequence(import: &Import, node: &NodeProto) -> bool {
 /// For an invalid node. An unsupported one is recorded in `import`.
 pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError> {
     let node = &expanded.node;
-    if node.input.iter().any(|i| import.failed.contains(i)) {
-        import.failed.extend(node.output.iter().cloned());
+    if import.fails_with_operand(node) {
         return Ok(());
     }
     let attributes = attribute::read(import.model, node)?;
@@ -65,21 +62,14 @@ pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError
         let mut reading = import.reading(expanded, &inputs, &attributes);
         Operands { node, r: &mut reading, sequences, attributes: &attributes }.read()
     };
-    let refusal = match item {
-        Ok(Item::Tensor(v)) => return import.bind(node, vec![v]),
+    match item {
+        Ok(Item::Tensor(v)) => import.bind(node, vec![v]),
         Ok(Item::Sequence(values)) => {
             import.sequences.extend(node.output.first().map(|name| (name.clone(), values)));
-            return Ok(());
+            Ok(())
         }
-        Err(OpError::Unsupported(reason)) => Refusal::from(reason),
-        Err(OpError::Symbolic(reason)) => Refusal::symbolic(reason),
-        Err(source) => {
-            let (node, op) = (Name::new(node_name(node)), Name::new(node.op_type()));
-            return Err(CompileError::Node { node, op, source });
-        }
-    };
-    import.refuse(node, node.op_type(), refusal, node_name(node).to_string());
-    Ok(())
+        Err(reason) => import.refuse_for(node, node.op_type(), reason),
+    }
 }
 
 /// Operands of a node on sequences.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::read::{Attr, Narrow, Reader, Reading, Words};
@@ -163,6 +164,33 @@ impl Import<'_> {
     pub fn refuse(&mut self, node: &NodeProto, title: &str, refusal: Refusal, name: String) {
         self.unsupported.entry((title.into(), refusal)).or_default().push(name);
         self.failed.extend(node.output.iter().cloned());
+    }
+
+    /// Returns whether an operand of a node depends on an unsupported node; the outputs of the node then fail, too.
+    pub fn fails_with_operand(&mut self, node: &NodeProto) -> bool {
+        let fails = node.input.iter().any(|i| self.failed.contains(i));
+        if fails {
+            self.failed.extend(node.output.iter().cloned());
+        }
+        fails
+    }
+
+    /// Records a node whose reader fails because it is not supported.
+    ///
+    /// # Errors
+    /// Any other reason, with the node.
+    pub fn refuse_for(&mut self, node: &NodeProto, title: &str, reason: OpError) -> Result<(), CompileError> {
+        let name = node_name(node).to_string();
+        let refusal = match reason {
+            OpError::Unsupported(reason) => Refusal::from(reason),
+            OpError::Symbolic(reason) => Refusal::symbolic(reason),
+            source => {
+                let (node, op) = (Name::new(&name), Name::new(node.op_type()));
+                return Err(CompileError::Node { node, op, source });
+            }
+        };
+        self.refuse(node, title, refusal, name);
+        Ok(())
     }
 
     /// Records a model input that is not supported; what depends on it fails.
