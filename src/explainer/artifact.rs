@@ -40,8 +40,8 @@ pub fn export(program: &Program, options: &ExportOptions, path: &Path) -> Result
 /// Converts an error of the artifact format, with its kind.
 fn from_artifact_error(e: ArtifactError) -> Error {
     match e {
-        e @ (ArtifactError::Proto(_) | ArtifactError::Seed { .. }) => e.into(),
-        e if e.is_unsupported() => Error::unsupported(e.to_string()),
+        e @ ArtifactError::Proto(_) => e.into(),
+        e if e.is_unsupported() => e.into(),
         e => Error::invalid(e.to_string()),
     }
 }

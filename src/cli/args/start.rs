@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dlbc_runtime::SeedValue;
 
+use super::words::Words;
 use dlbc::nearest::suggested;
 
 /// Starting relevance of `--start`.
@@ -36,13 +37,15 @@ impl Start {
 
 /// Parses `one`, `value` or the name of a .npy file.
 pub fn start(text: &str) -> Result<Start, String> {
-    match text {
-        "one" => Ok(Start::Units(SeedValue::One)),
-        "value" => Ok(Start::Units(SeedValue::Value)),
-        file if Path::new(file).extension().and_then(OsStr::to_str).is_some_and(is_npy) => {
-            Ok(Start::File(file.into()))
+    if let Some(word) = SeedValue::WORDS.iter().find(|word| word.name == text) {
+        return Ok(Start::Units(word.value));
+    }
+    match Path::new(text).extension().and_then(OsStr::to_str).is_some_and(is_npy) {
+        true => Ok(Start::File(text.into())),
+        false => {
+            let known = SeedValue::WORDS.iter().map(|word| word.name);
+            Err(suggested("expected one, value or a .npy file", text, known))
         }
-        _ => Err(suggested("expected one, value or a .npy file", text, ["one", "value"])),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cli::exit::usage;
 use crate::cli::terminal::Console;
 use dlbc::heatmap::format::DrawingFormat;
 use dlbc::results::keys;
-use dlbc::results::{Contents, check};
+use dlbc::results::{Contents, Format, check};
 use dlbc::target::NamedTarget;
 
 /// Returns the names of pictures for files and keys: the file's name without its extension, numbered if two are the same.
@@ -116,9 +116,28 @@ pub fn overlays(
     DrawingFile::each(path, &names, overlay_format)
 }
 
+/// Writes the results of a run into one file; those of several pictures are merged.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save(
+    file: Option<(Format, &Path)>,
+    mut parts: Vec<(String, Contents)>,
+    console: Console,
+) -> anyhow::Result<()> {
+    let contents = match parts.len() {
+        0 | 1 => parts.pop().map(|(_, contents)| contents),
+        _ => together(parts, console),
+    };
+    match (file, contents) {
+        (Some((format, path)), Some(contents)) => Ok(format.save(path, &contents)?),
+        _ => Ok(()),
+    }
+}
+
 /// Merges the results of several pictures: stacks tensors along the batch and adds up the sums of the ledger. If shapes
 /// differ, the keys of each picture begin with `picture/NAME/` instead.
-pub fn together(parts: Vec<(String, Contents)>, console: Console) -> Option<Contents> {
+fn together(parts: Vec<(String, Contents)>, console: Console) -> Option<Contents> {
     let pictures: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
     let mut metadata = parts.first()?.1.metadata.clone();
     metadata.insert("pictures".into(), pictures.join("\n"));

@@ -62,13 +62,7 @@ pub(super) fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
             contents.push((name, of_outputs(&info, outputs, &inputs)?));
         }
     }
-    let contents = match contents.len() {
-        0 | 1 => contents.pop().map(|(_, c)| c),
-        _ => several::together(contents, console),
-    };
-    if let (Some(format), Some(path), Some(contents)) = (format, &args.out, contents) {
-        format.save(path, &contents)?;
-    }
+    several::save(format.zip(args.out.as_deref()), contents, console)?;
     print(&if args.json { json(&summaries)? } else { text(&summaries) })
 }
 

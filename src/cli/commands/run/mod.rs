@@ -168,13 +168,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         drawings.extend(result.drawings);
         summaries.push(result.summary);
     }
-    let contents = match contents.len() {
-        0 | 1 => contents.pop().map(|(_, c)| c),
-        _ => several::together(contents, console),
-    };
-    if let (Some(format), Some(path), Some(contents)) = (format, &args.out, contents) {
-        format.save(path, &contents)?;
-    }
+    several::save(format.zip(args.out.as_deref()), contents, console)?;
     for drawing in drawings {
         drawing.save()?;
     }
