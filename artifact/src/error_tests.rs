@@ -17,7 +17,7 @@ macro_rules! variants {
     };
 }
 
-variants!(Proto, Lowering, Taken, Seed, Target, Repeated, Reserved, Node, Damaged, Format);
+variants!(Proto, Lowering, Taken, Seed, Target, Repeated, Trees, Reserved, Node, Damaged, Format);
 
 fn examples() -> Vec<ArtifactError> {
     let name = Name::new;
@@ -38,6 +38,7 @@ fn examples() -> Vec<ArtifactError> {
             rules: name("smoothgrad"),
             reason: "expected integrated gradients, found noise that each run draws anew".into(),
         },
+        ArtifactError::Trees { rules: name("treeshap") },
         ArtifactError::Reserved { name: name("target") },
         ArtifactError::Node {
             node: name("/fc1/Gemm"),

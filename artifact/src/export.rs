@@ -35,9 +35,13 @@ const EXPORTED: &str = "dlbc.";
 ///
 /// # Errors
 /// When a primitive has no ONNX form for its types, the explained output has more than 3 axes and the target is not
-/// [`ExportTarget::All`], the target is out of range, or the composite needs several runs that one model cannot express.
+/// [`ExportTarget::All`], the target is out of range, the composite needs several runs that one model cannot express, or the
+/// program does not compute relevance.
 pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, ArtifactError> {
     let info = &program.info;
+    if info.trees.is_some() {
+        return Err(ArtifactError::Trees { rules: Name::new(&info.rules) });
+    }
     let mut graph = program.graph.clone();
     if graph.find(TARGET_INPUT).is_some() {
         return Err(ArtifactError::Reserved { name: Name::new(TARGET_INPUT) });

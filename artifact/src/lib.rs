@@ -18,6 +18,7 @@ mod plain_model;
 mod prim_builder;
 mod read;
 mod seed_sign;
+mod trees;
 mod write;
 
 #[cfg(test)]
@@ -86,6 +87,14 @@ pub enum ArtifactError {
         /// Reason, as a clause for the message.
         reason: String,
     },
+    /// A program of trees that does not compute their Shapley values itself.
+    #[error(
+        "composite {rules}: expected a program that computes relevance, found one whose caller computes it from the trees"
+    )]
+    Trees {
+        /// Name of the composite.
+        rules: Name,
+    },
     /// A tensor of the model with a name that is reserved for exported models.
     #[error("invalid tensor {name} of the model: expected a name that is not reserved for exported models")]
     Reserved {
@@ -123,6 +132,7 @@ impl ArtifactError {
                 | ArtifactError::Taken { .. }
                 | ArtifactError::Target { .. }
                 | ArtifactError::Repeated { .. }
+                | ArtifactError::Trees { .. }
                 | ArtifactError::Reserved { .. }
         )
     }

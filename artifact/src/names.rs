@@ -19,8 +19,7 @@ pub(crate) fn exported_name(output: &Output) -> String {
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
-        | Output::TreeRows(_)
-        | Output::TreeLeaves(_)
+        | Output::Trees { .. }
         | Output::Value(_) => output.to_string(),
     }
 }

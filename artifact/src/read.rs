@@ -15,7 +15,7 @@ use dlbc_proto::{DataType, Model, Name};
 use serde::de::DeserializeOwned;
 
 use crate::onnx_builder::types::code;
-use crate::{ArtifactError, FORMAT, json, limits};
+use crate::{ArtifactError, FORMAT, json, limits, trees};
 
 /// Returns whether a model is an artifact.
 pub fn is_artifact(model: &ModelProto) -> bool {
@@ -245,6 +245,9 @@ fn check_info(
         find(Output::from(name))?;
     }
     let explained = find(Output::from(&info.explained))?;
+    if let Some(info) = &info.trees {
+        return trees::check(graph, info).map_err(damaged);
+    }
     let seed = inputs.iter().find(|(n, _)| n == SEED);
     let tracks = info.mode.tracks();
     let mut expected = graph.ty(explained).shape.clone();

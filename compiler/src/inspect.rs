@@ -6,9 +6,9 @@ use dlbc_proto::Model;
 use serde::Serialize;
 
 use crate::error::{CompileError, Unsupported};
-use crate::options::Options;
+use crate::options::{Options, TREESHAP};
 use crate::relevance::RelevanceGraph;
-use crate::{canonical, import, relevance};
+use crate::{canonical, import, relevance, trees};
 
 /// Nodes of a model with their rules, or the operators that are not supported.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -50,8 +50,10 @@ pub struct NodeRow {
 /// # Errors
 /// For an invalid model, an option that names nothing in the model, and a mistake in the composite.
 pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileError> {
-    let composite = options.composite()?;
-    let mut inspection = Inspection { rules: composite.name.clone(), ..Inspection::default() };
+    let explains_trees = options.explains_trees();
+    let composite = if explains_trees { Options::default().composite()? } else { options.composite()? };
+    let rules = if explains_trees { TREESHAP.into() } else { composite.name.clone() };
+    let mut inspection = Inspection { rules, ..Inspection::default() };
     let mut graph = match import::import(model, options) {
         Ok(graph) => graph,
         Err(CompileError::Unsupported(items)) => {
@@ -62,13 +64,17 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
     };
     let context = canonical::Context { options, composite: &composite };
     canonical::canonicalise(&mut graph, &context, |_, _| {})?;
-    let relevance = match relevance::derive_relevance(&graph, &composite, options) {
-        Ok(r) => Some(r),
-        Err(e @ CompileError::NothingToExplain(_)) => {
-            inspection.note = Some(e.to_string());
-            None
-        }
-        Err(e) => return Err(e),
+    let ensembles = if explains_trees { trees::describe(&graph, options)?.nodes } else { vec![] };
+    let relevance = match explains_trees {
+        true => None,
+        false => match relevance::derive_relevance(&graph, &composite, options) {
+            Ok(r) => Some(r),
+            Err(e @ CompileError::NothingToExplain(_)) => {
+                inspection.note = Some(e.to_string());
+                None
+            }
+            Err(e) => return Err(e),
+        },
     };
     for id in graph.inputs() {
         inspection.inputs.push((graph.node(*id).name().into(), graph.node(*id).types[0].to_string()));
@@ -77,6 +83,11 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
         inspection.outputs.push((name.clone(), graph.ty(*v).to_string()));
     }
     append_rows(&graph, relevance.as_ref(), None, &mut inspection.rows);
+    for id in ensembles {
+        let name = graph.value_name(Value { node: id, slot: 0 });
+        let row = inspection.rows.iter_mut().find(|row| row.node == name && row.step_of.is_none());
+        row.into_iter().for_each(|row| row.rule = Some(TREESHAP.into()));
+    }
     Ok(inspection)
 }
 

@@ -33,10 +33,10 @@ pub use error::{CompileError, ErrorKind, UnknownWord, Unsupported};
 pub use import::import;
 pub use inspect::{Inspection, NodeRow, inspect};
 pub use lower::{lower, lower_forward};
-pub use options::Options;
+pub use options::{Options, TREESHAP};
 pub use relevance::{RelevanceGraph, derive_relevance};
 pub use remedy::Remedy;
-pub use trees::{TREESHAP, has_trees};
+pub use trees::has_trees;
 
 use std::time::Instant;
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use dlbc_ops::program::Mode;
 
+/// Name of the composite that stands for Shapley values of trees.
+pub const TREESHAP: &str = "treeshap";
+
 /// Options of a compilation. The default explains the first float output by the composite `dlb`.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -50,6 +53,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Returns whether Shapley values of trees are asked for, which have no composite.
+    pub fn explains_trees(&self) -> bool {
+        self.rules_file.is_none() && self.rules == TREESHAP
+    }
+
     /// Reads the composite that these options choose.
     ///
     /// # Errors

@@ -114,11 +114,24 @@ pub enum RuntimeError {
         /// Number of rows of the batch.
         rows: usize,
     },
-    /// Another composite than that of Shapley values with a background.
-    #[error("composite `{rules}` takes no background")]
-    UnusedBackground {
+    /// A setting of Shapley values with another composite.
+    #[error("composite `{rules}` takes no {setting}")]
+    OnlyForTrees {
         /// Name of the composite.
         rules: String,
+        /// The setting.
+        setting: &'static str,
+    },
+    /// Path-dependent values where no row of the background reaches a branch that the explained row can reach.
+    #[error(
+        "composite `{rules}`: expected rows of the background at each branch that row {row} can reach, as those of the training \
+         have, found a branch without rows"
+    )]
+    NoCover {
+        /// Name of the composite.
+        rules: String,
+        /// Index of the explained row.
+        row: usize,
     },
     /// A setting of the request that has no effect on Shapley values.
     #[error("`{rules}` explains the raw score: expected no {setting}, found one")]
@@ -431,7 +444,8 @@ impl RuntimeError {
             RuntimeError::Target { .. }
             | RuntimeError::NoBaseline { .. }
             | RuntimeError::NoBackground { .. }
-            | RuntimeError::UnusedBackground { .. }
+            | RuntimeError::OnlyForTrees { .. }
+            | RuntimeError::NoCover { .. }
             | RuntimeError::NotForTrees { .. }
             | RuntimeError::UnknownRelevance { .. }
             | RuntimeError::Position { .. }

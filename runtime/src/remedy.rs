@@ -44,10 +44,10 @@ impl RuntimeError {
             RuntimeError::Detector { readings, .. } if readings.is_empty() => Some(Remedy::DetectorOutputs),
             RuntimeError::Detector { .. } => Some(Remedy::DetectorLayout),
             RuntimeError::NoBaseline { .. } => Some(Remedy::IntegratedGradients),
-            RuntimeError::NoBackground { .. } => Some(Remedy::Background),
+            RuntimeError::NoBackground { .. } | RuntimeError::NoCover { .. } => Some(Remedy::Background),
             RuntimeError::IntegerInput { .. } => Some(Remedy::StopAt),
             RuntimeError::Load { .. }
-            | RuntimeError::UnusedBackground { .. }
+            | RuntimeError::OnlyForTrees { .. }
             | RuntimeError::NotForTrees { .. }
             | RuntimeError::UnknownInput { .. }
             | RuntimeError::InputType { .. }

@@ -161,7 +161,7 @@ pub fn load_model(
         return Ok(Loaded { program, split: None, load_seconds, compile_seconds });
     }
     let compiler = chosen_rules(&model, compiler, !options.names_rules, notes);
-    if compiler.rules == TREESHAP && compiler.rules_file.is_none() {
+    if compiler.explains_trees() {
         let program = trees(&model, &compiler, notes)?;
         let compile_seconds = clock.elapsed().as_secs_f64();
         return Ok(Loaded { program, split: None, load_seconds, compile_seconds });
@@ -177,7 +177,7 @@ const AUTO: &str = "auto";
 
 /// Returns the options with the composite that suits the model, if the caller leaves the choice or the model has trees and the
 /// caller names no composite. A note says which it is.
-fn chosen_rules(model: &Model, compiler: Options, is_unset: bool, notes: &dyn Notes) -> Options {
+pub fn chosen_rules(model: &Model, compiler: Options, is_unset: bool, notes: &dyn Notes) -> Options {
     let is_auto = compiler.rules_file.is_none() && compiler.rules == AUTO;
     let (rules, reason) = match (dlbc_compiler::has_trees(model), has_linear_model(model)) {
         (true, _) if is_auto || is_unset => {
@@ -197,9 +197,17 @@ fn has_linear_model(model: &Model) -> bool {
 }
 
 /// Compiles a model of trees. Notes name the tensors that get values in place of inputs.
-fn trees(model: &Model, compiler: &Options, notes: &dyn Notes) -> Result<Program> {
+///
+/// # Errors
+/// When the explained output is not computed by trees alone, or a setting does not apply to them.
+pub fn trees(model: &Model, compiler: &Options, notes: &dyn Notes) -> Result<Program> {
     if compiler.mode == Mode::Contrastive {
         let message = "contrastive mode does not apply to `treeshap`, whose values have signs";
+        return Err(Error::usage(message));
+    }
+    if !compiler.live.is_empty() || !compiler.no_relevance.is_empty() {
+        let message =
+            "a choice of the inputs that carry relevance does not apply to `treeshap`: expected all of them";
         return Err(Error::usage(message));
     }
     let _activity = notes.start(COMPILING);

@@ -5,6 +5,7 @@ mod batch;
 mod builder;
 pub mod embeddings;
 pub mod load;
+pub mod trees;
 
 use std::path::{Path, PathBuf};
 

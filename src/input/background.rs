@@ -5,7 +5,7 @@ use std::path::Path;
 use dlbc_ops::program::InputInfo;
 use dlbc_runtime::{MIN_BACKGROUND, Tensors, rows};
 
-use super::{Inputs, Rows, Sources, read as read_inputs};
+use super::{Inputs, Rows, Sources, Words, read as read_inputs};
 use crate::content::{Content, content};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::{Notes, Silent};
@@ -25,20 +25,7 @@ pub fn read(
 ) -> Result<Option<Tensors>> {
     let (words, max_tensor_bytes) = (sources.words.clone(), sources.max_tensor_bytes);
     if let Some(path) = file {
-        let is_array =
-            matches!(content(path), Some(Content::Npy | Content::Npz | Content::ResultNpz | Content::Zip));
-        let source = match is_array {
-            true => Sources { archive: Some(path.into()), words, max_tensor_bytes, ..Sources::default() },
-            false => Sources {
-                table: Some(path.into()),
-                rows: Rows::All,
-                words,
-                max_tensor_bytes,
-                ..Sources::default()
-            },
-        };
-        let background = read_inputs(infos, None, &source, &Silent);
-        return Ok(Some(background.with_context(|| format!("background `{}`", path.display()))?.tensors));
+        return of_file(infos, path, words, max_tensor_bytes).map(Some);
     }
     let explained = inputs.tensors.values().next().and_then(|t| t.dims().first().copied()).unwrap_or(0);
     if let (Some(path), Some(table)) = (&sources.table, &inputs.table) {
@@ -72,4 +59,25 @@ pub fn read(
         "Shapley values of trees take a background: expected rows of a file, or {MIN_BACKGROUND} other rows, found fewer"
     );
     Err(Error::usage(message).with_remedy(Remedy::Background))
+}
+
+/// Reads all rows of a file.
+///
+/// # Errors
+/// When the file does not fit the inputs.
+pub fn of_file(infos: &[InputInfo], path: &Path, words: Words, max_tensor_bytes: u64) -> Result<Tensors> {
+    let is_array =
+        matches!(content(path), Some(Content::Npy | Content::Npz | Content::ResultNpz | Content::Zip));
+    let source = match is_array {
+        true => Sources { archive: Some(path.into()), words, max_tensor_bytes, ..Sources::default() },
+        false => Sources {
+            table: Some(path.into()),
+            rows: Rows::All,
+            words,
+            max_tensor_bytes,
+            ..Sources::default()
+        },
+    };
+    let background = read_inputs(infos, None, &source, &Silent);
+    Ok(background.with_context(|| format!("background `{}`", path.display()))?.tensors)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use dlbc::Explainer;
 use dlbc_compiler::{Options, compile_forward};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{CpuBackend, Request, Session, SessionOptions, Target, Tensors};
+use dlbc_runtime::{CpuBackend, Request, Session, SessionOptions, Target, Tensors, rows};
 
 use super::common::*;
 
@@ -23,19 +23,26 @@ struct Pipeline {
     words: BTreeMap<String, Vec<String>>,
 }
 
+fn folder() -> PathBuf {
+    root().join("fixtures/pipelines")
+}
+
 fn pipelines() -> Vec<Pipeline> {
-    let folder = root().join("fixtures/pipelines");
     let names: Vec<String> =
-        serde_json::from_slice(&std::fs::read(folder.join("pipelines.json")).unwrap()).unwrap();
-    let read = |name: String| Pipeline {
+        serde_json::from_slice(&std::fs::read(folder().join("pipelines.json")).unwrap()).unwrap();
+    names.into_iter().map(read).collect()
+}
+
+fn read(name: String) -> Pipeline {
+    let folder = folder();
+    Pipeline {
         model: folder.join(format!("{name}.onnx")),
         arrays: npz(&folder.join(format!("{name}.npz"))),
         words: std::fs::read(folder.join(format!("{name}.words.json")))
             .map(|text| serde_json::from_slice(&text).unwrap())
             .unwrap_or_default(),
         name,
-    };
-    names.into_iter().map(read).collect()
+    }
 }
 
 impl Pipeline {
@@ -167,6 +174,67 @@ fn shapley_values_equal_those_of_shap() {
     assert_eq!(count, 15);
 }
 
+/// Path-dependent values of covers that are counted from LightGBM's own training rows are LightGBM's `pred_contrib`.
+#[test]
+fn path_dependent_values_equal_contributions_of_lightgbm() {
+    for name in ["contributions_2", "contributions_3", "contributions_regression"] {
+        let pipeline = read(name.into());
+        let explainer = Explainer::from_onnx(&pipeline.model).build().unwrap();
+        let inputs = pipeline.under("in/");
+        let explain = |request: Request| {
+            let explanation = explainer.explain_with(&inputs, &request.path_dependent()).unwrap();
+            let values = explanation.supporting.relevance["X"].to_f64();
+            let expected = pipeline.arrays["contributions"].to_f64();
+            assert!(differ(&values, &expected) <= VALUE, "{name}: {:e}", differ(&values, &expected));
+            let [start, passed, absorbed] = explanation.supporting.sums();
+            assert!((start - passed - absorbed).abs() <= 1e-9 * start.abs().max(1.0), "{name}");
+            let expected =
+                [&pipeline.arrays["raw"], &pipeline.arrays["mean"]].map(|a| a.to_f64().iter().sum());
+            assert!(
+                differ(&[start, absorbed], &expected) <= VALUE,
+                "{name}: {start} {absorbed} {expected:?}"
+            );
+        };
+        explain(pipeline.request());
+        if name == "contributions_regression" {
+            // The file has the same covers as hit rates.
+            explain(Request::new().target(Target::Index(0)));
+        }
+    }
+}
+
+#[test]
+fn path_dependent_values_take_rows_that_reach_each_branch() {
+    let pipeline = read("contributions_2".into());
+    let explainer = Explainer::from_onnx(&pipeline.model).build().unwrap();
+    let inputs = pipeline.under("in/");
+    let few = rows::slice(&pipeline.arrays["background/X"], 0, 1).unwrap();
+    let request = pipeline.request().background(Tensors::from([("X".to_string(), few)])).path_dependent();
+    let error = explainer.explain_with(&inputs, &request).unwrap_err().describe();
+    assert!(error.contains("found a branch without rows"), "{error}");
+    // Converters write 1.0 as the hit rate of every node, which tells no covers.
+    let first = rows::slice(&inputs["X"], 0, 1).unwrap();
+    let first = Tensors::from([("X".to_string(), first)]);
+    let error = explainer.explain_with(&first, &Request::new().path_dependent()).unwrap_err().describe();
+    assert!(error.contains("takes the rows of a background"), "{error}");
+}
+
+/// Without a background the covers are those of the other rows.
+#[test]
+fn the_other_rows_of_a_batch_are_counted() {
+    let tree = read("lightgbm_3".into());
+    let explainer = Explainer::from_onnx(&tree.model).build().unwrap();
+    let all = tree.under("background/")["X"].clone();
+    let tensors = |t: Tensor| Tensors::from([("X".to_string(), t)]);
+    let request = || Request::new().target(Target::Index(1)).path_dependent();
+    let whole = explainer.explain_with(&tensors(all.clone()), &request()).unwrap();
+    let others = rows::slice(&all, 1, all.dims()[0] - 1).unwrap();
+    let first = rows::slice(&all, 0, 1).unwrap();
+    let single = explainer.explain_with(&tensors(first), &request().background(tensors(others))).unwrap();
+    let [whole, single] = [whole, single].map(|e| e.supporting.relevance["X"].to_f64());
+    assert!(differ(&whole[..single.len()], &single) < 1e-6);
+}
+
 #[test]
 fn a_layer_that_mixes_inputs_gets_the_values() {
     let pipelines = pipelines();
@@ -190,8 +258,8 @@ fn requests_that_have_no_effect_are_refused() {
     assert!(refused(forest.request().keep(["X"])).contains("inner tensors"));
     // 25 rows: each is explained against the 24 others.
     let whole = explainer.explain_with(&inputs, &Request::new().target(Target::Index(1))).unwrap();
-    let first = dlbc_runtime::rows::slice(&inputs["X"], 0, 1).unwrap();
-    let others = dlbc_runtime::rows::slice(&inputs["X"], 1, 24).unwrap();
+    let first = rows::slice(&inputs["X"], 0, 1).unwrap();
+    let others = rows::slice(&inputs["X"], 1, 24).unwrap();
     let tensors = |t: Tensor| Tensors::from([("X".to_string(), t)]);
     let single = Request::new().target(Target::Index(1)).background(tensors(others));
     let single = explainer.explain_with(&tensors(first), &single).unwrap();

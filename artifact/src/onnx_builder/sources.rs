@@ -47,8 +47,7 @@ pub(crate) fn data_dependent_dims(graph: &Graph<Prim>) -> impl Iterator<Item = (
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
-        | Output::TreeRows(_)
-        | Output::TreeLeaves(_)
+        | Output::Trees { .. }
         | Output::Value(_) => None,
     })
 }

@@ -11,9 +11,9 @@ mod track_flow;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::op::Op;
+use dlbc_ops::op::{Op, TreeEnsemble};
 use dlbc_ops::prim::{self, Builder, Prim};
-use dlbc_ops::program::{Info, InputInfo, LedgerRowInfo, Mode, Output, Program, Repeat, SEED};
+use dlbc_ops::program::{Info, InputInfo, LedgerRowInfo, Mode, Output, Program, Repeat, SEED, TreesEntry};
 use dlbc_ops::tensor::{Dim, TensorType};
 
 use ledger::LedgerRow;
@@ -70,11 +70,15 @@ pub(crate) fn lower_trees(graph: &Graph<Op>, trees: Trees) -> Result<Program, Co
         while let Some(id) = queue.pop_front() {
             let inputs = b.graph().node_inputs(id);
             if matches!(b.graph().op(id), Prim::TreeLeaves(_)) {
-                b.graph_mut().add_output(Output::TreeRows(i), inputs[0]);
-                b.graph_mut().add_output(Output::TreeLeaves(i), Value { node: id, slot: 0 });
+                b.graph_mut().add_output(TreesEntry::Rows.of(i), inputs[0]);
+                b.graph_mut().add_output(TreesEntry::Leaves.of(i), Value { node: id, slot: 0 });
                 break;
             }
             queue.extend(inputs.iter().map(|v| v.node));
+        }
+        if let Op::TreeEnsemble(TreeEnsemble { covers: Some(covers), .. }) = graph.op(*id) {
+            let covers = b.constant("tree_covers", covers.clone());
+            b.graph_mut().add_output(TreesEntry::Covers.of(i), covers);
         }
     }
     let Trees { info, explained, .. } = trees;

@@ -13,12 +13,9 @@ use dlbc_ops::tensor::Dim;
 use dlbc_proto::{Model, Name};
 
 use crate::error::CompileError;
-use crate::options::Options;
+use crate::options::{Options, TREESHAP};
 use crate::relevance::explained_output;
 use columns::Columns;
-
-/// Name of the composite that stands for Shapley values of trees.
-pub const TREESHAP: &str = "treeshap";
 
 /// Returns whether a model has trees.
 pub fn has_trees(model: &Model) -> bool {

@@ -79,7 +79,7 @@ pub use softmax::Softmax;
 pub use top_k::TopK;
 pub use transform::Transform;
 pub use transpose::Transpose;
-pub use tree_leaves::{Forest, TreeLeaves};
+pub use tree_leaves::{Forest, OUTCOMES, TreeLeaves};
 pub use unary::Unary;
 pub use window::{ConvGeometry, Window};
 pub use window_max::{WindowMax, WindowMaxShare};

@@ -18,8 +18,8 @@ pub struct TreeLeaves {
     pub depth: usize,
 }
 
-/// Number of outcomes of a comparison.
-const OUTCOMES: usize = 4;
+/// Number of outcomes of a comparison: less, equal, larger, not comparable.
+pub const OUTCOMES: usize = 4;
 
 fields!(TreeLeaves { depth: Any });
 

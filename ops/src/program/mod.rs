@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Origin};
 use crate::prim::Prim;
-use crate::tensor::{Dim, TensorType};
+use crate::tensor::{Dim, Tensor, TensorType};
 
-pub use output::{ExpertEntry, LedgerEntry, Name, Output};
+pub use output::{ExpertEntry, LedgerEntry, Name, Output, TreesEntry};
 pub use track::{Mode, TrackKind};
 pub use trees::{EnsembleInfo, ScoreInfo, SourceInfo, TreesInfo};
 
@@ -40,6 +40,21 @@ pub struct Program {
 }
 
 impl Program {
+    /// Returns whether the program holds this entry of each of its ensembles of trees.
+    pub fn has_trees_entry(&self, entry: TreesEntry) -> bool {
+        let has_entry = |ensemble| self.graph.output(&entry.of(ensemble)).is_some();
+        self.info.trees.as_ref().is_some_and(|trees| (0..trees.ensembles.len()).all(has_entry))
+    }
+
+    /// Adds the rows of a background to the program, as each ensemble of trees reads them.
+    pub fn set_tree_background(&mut self, rows: Vec<Tensor>) {
+        for (ensemble, rows) in rows.into_iter().enumerate() {
+            let (name, ty) = (format!("tree_background_{ensemble}"), rows.ty());
+            let value = self.graph.add_value(Prim::Const(rows), &name, ty, Origin::default(), &[]);
+            self.graph.add_output(TreesEntry::Background.of(ensemble), value);
+        }
+    }
+
     /// Returns the symbol of the batch dimension if the program accepts any number of rows: the first axis of every
     /// input and of the explained output has this symbol, and no other axis does.
     pub fn batch_symbol(&self) -> Option<Arc<str>> {

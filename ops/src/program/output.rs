@@ -51,6 +51,40 @@ impl ExpertEntry {
     }
 }
 
+/// Entry of an ensemble of trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TreesEntry {
+    /// Rows that the ensemble reads, `[row, feature]`.
+    Rows,
+    /// Leaves that the rows reach, int64 `[row, tree]`.
+    Leaves,
+    /// Rows of a background as the ensemble reads them, a constant `[row, feature]`. Absent unless the program holds one.
+    Background,
+    /// Numbers of rows of the training that reach each branch and then each leaf, a constant `[branch + leaf]`. Absent unless the
+    /// model file has them.
+    Covers,
+}
+
+impl TreesEntry {
+    /// All entries.
+    pub const ALL: [TreesEntry; 4] =
+        [TreesEntry::Rows, TreesEntry::Leaves, TreesEntry::Background, TreesEntry::Covers];
+
+    /// Returns the output of this entry of an ensemble.
+    pub fn of(self, ensemble: usize) -> Output {
+        Output::Trees { ensemble, entry: self }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            TreesEntry::Rows => "rows",
+            TreesEntry::Leaves => "leaves",
+            TreesEntry::Background => "background",
+            TreesEntry::Covers => "covers",
+        }
+    }
+}
+
 /// Output of a program. Its text form is the name in artifacts and printed graphs; [`Output::parse`] reads it back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Output {
@@ -93,11 +127,13 @@ pub enum Output {
     /// Values whose signs the seed takes, of the explained output's shape: `start/sign`. Absent if these are the same
     /// as [`Output::SeedValue`].
     SeedSign,
-    /// Rows that the ensemble of trees of this index in [`TreesInfo::ensembles`](super::TreesInfo::ensembles) reads,
-    /// `[row, feature]`: `trees/INDEX/rows`.
-    TreeRows(usize),
-    /// Leaves that the rows reach in the ensemble of this index, int64 `[row, tree]`: `trees/INDEX/leaves`.
-    TreeLeaves(usize),
+    /// Entry of an ensemble of trees: `trees/INDEX/rows`, `trees/INDEX/leaves`, `trees/INDEX/background`, `trees/INDEX/covers`.
+    Trees {
+        /// Index of the ensemble in [`TreesInfo::ensembles`](super::TreesInfo::ensembles).
+        ensemble: usize,
+        /// Entry of the ensemble.
+        entry: TreesEntry,
+    },
     /// Intermediate value that one part of a program passes to the next, by its name. Does not occur in artifacts.
     Value(Name),
 }
@@ -126,12 +162,9 @@ impl Output {
             ("start", "value") => return Some(Output::SeedValue),
             ("start", "sign") => return Some(Output::SeedSign),
             ("trees", rest) => {
-                let (index, word) = rest.split_once('/')?;
-                return match word {
-                    "rows" => Some(Output::TreeRows(index.parse().ok()?)),
-                    "leaves" => Some(Output::TreeLeaves(index.parse().ok()?)),
-                    _ => None,
-                };
+                let (ensemble, word) = rest.split_once('/')?;
+                let entry = TreesEntry::ALL.into_iter().find(|entry| entry.word() == word)?;
+                return Some(entry.of(ensemble.parse().ok()?));
             }
             ("experts", rest) => {
                 let (layer, word) = rest.split_once('/')?;
@@ -208,8 +241,7 @@ impl fmt::Display for Output {
             Output::Baseline(input) => write!(f, "baseline/{input}"),
             Output::SeedValue => f.write_str("start/value"),
             Output::SeedSign => f.write_str("start/sign"),
-            Output::TreeRows(index) => write!(f, "trees/{index}/rows"),
-            Output::TreeLeaves(index) => write!(f, "trees/{index}/leaves"),
+            Output::Trees { ensemble, entry } => write!(f, "trees/{ensemble}/{}", entry.word()),
             Output::Value(name) => f.write_str(name),
         }
     }
@@ -242,9 +274,8 @@ mod tests {
                 Output::Baseline("x:0".into()),
                 Output::SeedValue,
                 Output::SeedSign,
-                Output::TreeRows(2),
-                Output::TreeLeaves(0),
             ];
+            outputs.extend(TreesEntry::ALL.map(|entry| entry.of(2)));
             outputs.extend(ExpertEntry::ALL.map(|entry| Output::Expert { layer: 3, entry }));
             for track in mode.tracks().iter().copied() {
                 outputs.push(Output::relevance(track, "layer/output/x"));

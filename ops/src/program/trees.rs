@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Trees below the explained output, the scores that they add up to, and the tensors that their features come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TreesInfo {
-    /// Ensembles of trees, in the order of [`Output::TreeRows`](super::Output::TreeRows).
+    /// Ensembles of trees, in the order of [`Output::Trees`](super::Output::Trees).
     pub ensembles: Vec<EnsembleInfo>,
     /// Raw score of each unit of the explained output.
     pub scores: Vec<ScoreInfo>,

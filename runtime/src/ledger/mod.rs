@@ -138,8 +138,7 @@ pub(crate) fn requested_outputs(program: &Program, request: &Request) -> Result<
             | Output::Baseline(_)
             | Output::SeedValue
             | Output::SeedSign
-            | Output::TreeRows(_)
-            | Output::TreeLeaves(_)
+            | Output::Trees { .. }
             | Output::Value(_) => false,
         }));
     }
@@ -163,8 +162,7 @@ pub(crate) fn relevance_tensor(output: &Output, track: TrackKind) -> Option<&Nam
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
-        | Output::TreeRows(_)
-        | Output::TreeLeaves(_)
+        | Output::Trees { .. }
         | Output::Value(_) => None,
     }
 }

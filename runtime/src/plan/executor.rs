@@ -185,8 +185,7 @@ impl Executor {
             | Output::Dimension(_)
             | Output::SeedValue
             | Output::SeedSign
-            | Output::TreeRows(_)
-            | Output::TreeLeaves(_)
+            | Output::Trees { .. }
             | Output::Value(_) => None,
         };
         let baselines = results.iter().filter_map(baseline).collect();
@@ -387,8 +386,7 @@ pub(crate) fn model_outputs(results: Outputs) -> Tensors {
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
-        | Output::TreeRows(_)
-        | Output::TreeLeaves(_)
+        | Output::Trees { .. }
         | Output::Value(_) => None,
     };
     results.into_iter().filter_map(named).collect()

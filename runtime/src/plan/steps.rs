@@ -108,8 +108,7 @@ pub(crate) fn dimension_values(graph: &Graph<Prim>) -> BTreeMap<Arc<str>, Value>
         | Output::Baseline(_)
         | Output::SeedValue
         | Output::SeedSign
-        | Output::TreeRows(_)
-        | Output::TreeLeaves(_)
+        | Output::Trees { .. }
         | Output::Value(_) => None,
     });
     dimensions.collect()

@@ -71,6 +71,11 @@ impl Request {
         Request { background: background.into(), ..self }
     }
 
+    /// Asks for path-dependent Shapley values of trees; see [`Request::path_dependent`].
+    pub fn path_dependent(self) -> Request {
+        Request { path_dependent: true, ..self }
+    }
+
     /// Adds names of intermediate tensors whose relevance is returned.
     pub fn keep<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Request {
         self.keep.extend(names.into_iter().map(Into::into));

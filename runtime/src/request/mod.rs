@@ -87,8 +87,11 @@ pub struct Request {
     /// baseline of the composite.
     pub baseline: Option<Tensors>,
     /// Inputs by name whose rows Shapley values are taken against: the relevance of a row is the mean over them. `None` takes
-    /// the other rows of a batch of more than [`MIN_BACKGROUND`] rows.
+    /// that of the program, or the other rows of a batch of more than [`MIN_BACKGROUND`] rows.
     pub background: Option<Tensors>,
+    /// True for path-dependent Shapley values of trees, where a feature that is not known goes every way, each with the share of the
+    /// rows of [`Request::background`] that went there; without one, of the rows of the training if the model file counts them.
+    pub path_dependent: bool,
     /// Names of intermediate tensors whose relevance is returned beside that of the inputs.
     pub keep: Vec<String>,
     /// True to return the relevance of every tensor.
@@ -120,6 +123,7 @@ impl Default for Request {
             outputs: None,
             baseline: None,
             background: None,
+            path_dependent: false,
             keep: vec![],
             keep_all: false,
             ledger: false,

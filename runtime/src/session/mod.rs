@@ -161,8 +161,10 @@ impl Session {
         if let Some(trees) = &info.trees {
             return shapley::explain(&self.executor, trees, &inputs, targets, request);
         }
-        if request.background.is_some() {
-            return Err(RuntimeError::UnusedBackground { rules: info.rules.clone() });
+        let settings =
+            [("background", request.background.is_some()), ("covers of trees", request.path_dependent)];
+        if let Some((setting, _)) = settings.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(RuntimeError::OnlyForTrees { rules: info.rules.clone(), setting });
         }
         if let Some(repeat) = &info.repeat {
             let explain = |target: &Target| {
@@ -328,6 +330,17 @@ impl Session {
     /// For inputs that do not fit the model and tensors above [`SessionOptions::max_tensor_bytes`].
     pub fn predict(&self, inputs: &dyn AsViews) -> Result<Tensors, RuntimeError> {
         Ok(self.executor.predict(&inputs.views(), self.executor.run(None))?.outputs)
+    }
+
+    /// Returns the rows of these inputs as each ensemble of trees reads them, `[row, feature]`; none for a program without trees.
+    ///
+    /// # Errors
+    /// Those of [`Session::predict`].
+    pub fn tree_rows(&self, inputs: &dyn AsViews) -> Result<Vec<Tensor>, RuntimeError> {
+        match &self.program().info.trees {
+            Some(trees) => shapley::tree_rows(&self.executor, trees, &inputs.views()),
+            None => Ok(vec![]),
+        }
     }
 
     /// Returns the memory of the plan that ran last and the number of targets that share its reverse; `None` before the first run.

@@ -1,8 +1,8 @@
-//! Trees of a program as tables, and the Shapley values of their sum [lundberg2020].
+//! Trees of a program as tables.
 
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{Forest, Prim};
-use dlbc_ops::program::Output;
+use dlbc_ops::prim::{Forest, OUTCOMES, Prim};
+use dlbc_ops::program::TreesEntry;
 
 /// Largest number of features that one way to a leaf may test.
 const MAX_TESTED: usize = 500;
@@ -19,11 +19,12 @@ pub struct Trees {
     columns: usize,
     /// Column of each tree, if a leaf has one value; empty if it has one for each column.
     of_tree: Vec<usize>,
-    /// Weights of the players of a leaf, by the numbers of features on either side.
+    /// Weights of the players of a leaf.
     shares: Shares,
 }
 
-/// Weights of a leaf that `p` features reach from the explained row and `q` from the other row: `(p - 1)! q! / (p + q)!`.
+/// Weights `(p - 1)! q! / (p + q)!`: with `n = p + q` players, the share of the orders in which one of them comes behind `p - 1`
+/// given players and before `q` others.
 struct Shares(Vec<Vec<f64>>);
 
 impl Shares {
@@ -40,15 +41,15 @@ impl Shares {
         Shares(rows)
     }
 
-    fn of(&self, p: usize, q: usize) -> f64 {
-        self.0[p][q]
+    fn of(&self, p: usize, q: usize) -> Option<f64> {
+        self.0.get(p)?.get(q).copied()
     }
 }
 
 impl Trees {
     /// Reads the ensemble of this index from a program; `None` if its tables are not constants.
     pub fn read(graph: &Graph<Prim>, ensemble: usize) -> Option<Trees> {
-        let leaves = graph.output(&Output::TreeLeaves(ensemble))?;
+        let leaves = graph.output(&TreesEntry::Leaves.of(ensemble))?;
         let inputs = graph.node_inputs(leaves.node);
         let constant = |k: usize| match graph.op(inputs.get(k)?.node) {
             Prim::Const(t) => Some(t.clone()),
@@ -114,23 +115,67 @@ impl Trees {
         LeafValues { values, factors: vec![1.0; self.roots.len()] }
     }
 
-    /// Adds the Shapley values of a row against another one to `result`, by feature, and returns the sums at both rows.
-    pub fn add(
-        &self,
-        values: &LeafValues,
-        row: &[f32],
-        other: &[f32],
-        result: &mut [f64],
-    ) -> Option<[f64; 2]> {
-        let mut walk = Walk { trees: self, row, other, sides: vec![Side::Neither; row.len()], path: vec![] };
-        let mut sums = [0.0; 2];
-        for (root, factor) in self.roots.iter().zip(&values.factors) {
-            if *factor != 0.0 {
-                let tree = walk.tree(*root, *factor, &values.values, result)?;
-                sums = [sums[0] + tree[0], sums[1] + tree[1]];
+    /// Returns the root of each tree, a branch or a leaf as in [`TreeLeaves`](dlbc_ops::prim::TreeLeaves).
+    pub fn roots(&self) -> &[i64] {
+        &self.roots
+    }
+
+    /// Returns the number of branches of all trees.
+    pub fn branch_count(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Returns the number of leaves of all trees.
+    pub fn leaf_count(&self) -> usize {
+        self.values.len() / if self.of_tree.is_empty() { self.columns.max(1) } else { 1 }
+    }
+
+    /// Returns the feature that a branch tests; `None` for a leaf.
+    pub fn feature(&self, node: i64) -> Option<i64> {
+        self.features.get(usize::try_from(node).ok()?).copied()
+    }
+
+    /// Returns the children of a branch, by outcome.
+    pub fn children(&self, node: i64) -> Option<&[i64]> {
+        self.children.chunks(OUTCOMES).nth(usize::try_from(node).ok()?)
+    }
+
+    /// Returns the child of a branch to which a row goes.
+    pub fn next(&self, row: &[f32], node: i64) -> Option<i64> {
+        self.forest().next(row, node).ok()
+    }
+
+    /// Returns the first node after `node` that tests another feature, for a row. Comparisons with the values of a set follow
+    /// one another, and lead to the same child.
+    pub fn exit(&self, row: &[f32], node: i64, feature: usize) -> Option<i64> {
+        let mut node = node;
+        for _ in 0..=self.features.len() {
+            if self.feature(node) != Some(feature as i64) {
+                return Some(node);
+            }
+            node = self.next(row, node)?;
+        }
+        None
+    }
+
+    /// Calls `visit` with each node on the ways of a row through the trees; `None` if it fails or a way does not end.
+    pub fn ways(&self, row: &[f32], mut visit: impl FnMut(i64) -> Option<()>) -> Option<()> {
+        for root in &self.roots {
+            let mut node = *root;
+            visit(node)?;
+            let mut budget = self.features.len();
+            while node >= 0 {
+                budget = budget.checked_sub(1)?;
+                node = self.next(row, node)?;
+                visit(node)?;
             }
         }
-        Some(sums)
+        Some(())
+    }
+
+    /// Returns the weight `(p - 1)! q! / (p + q)!`; `None` for more features than a way tests.
+    pub fn share(&self, p: usize, q: usize) -> Option<f64> {
+        self.shares.of(p, q)
     }
 
     fn forest(&self) -> Forest<'_, f32> {
@@ -144,114 +189,29 @@ pub struct LeafValues {
     factors: Vec<f64>,
 }
 
-/// Row whose value of a feature decides on the way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Neither,
-    Row,
-    Other,
-}
-
-/// Walk through a tree along the ways on which each feature has the value of one of two rows.
-struct Walk<'a> {
-    trees: &'a Trees,
-    row: &'a [f32],
-    other: &'a [f32],
-    /// Side of each feature on the way to the current node.
-    sides: Vec<Side>,
-    /// Features on the way that have a side.
-    path: Vec<usize>,
-}
-
-/// Step of the walk.
-enum Step {
-    /// Goes to a node, where a feature gets a side.
-    Go(i64, Option<(usize, Side)>),
-    /// Takes back the side of the feature that got one last.
-    Back,
-}
-
-impl Walk<'_> {
-    /// Adds the Shapley values of one tree, and returns its values at both rows.
-    fn tree(&mut self, root: i64, factor: f64, values: &[f64], result: &mut [f64]) -> Option<[f64; 2]> {
-        let mut sums = [0.0; 2];
-        let (mut p, mut q) = (0, 0);
-        let mut steps = vec![Step::Go(root, None)];
-        // A walk meets each node once, and the leaves of a set's branches once more.
-        let mut budget = 4 * (self.trees.features.len() + self.trees.values.len() + 1);
-        while let Some(step) = steps.pop() {
-            budget = budget.checked_sub(1)?;
-            let (node, sided) = match step {
-                Step::Go(node, sided) => (node, sided),
-                Step::Back => {
-                    let feature = self.path.pop()?;
-                    *(if self.sides[feature] == Side::Row { &mut p } else { &mut q }) -= 1;
-                    self.sides[feature] = Side::Neither;
-                    continue;
-                }
-            };
-            if let Some((feature, side)) = sided {
-                self.sides[feature] = side;
-                self.path.push(feature);
-                *(if side == Side::Row { &mut p } else { &mut q }) += 1;
-                steps.push(Step::Back);
-            }
-            let Ok(branch) = usize::try_from(node) else {
-                let value = factor * values.get(usize::try_from(-1 - node).ok()?)?;
-                sums[0] += if q == 0 { value } else { 0.0 };
-                sums[1] += if p == 0 { value } else { 0.0 };
-                for feature in &self.path {
-                    result[*feature] += match self.sides[*feature] {
-                        Side::Row => value * self.trees.shares.of(p, q),
-                        Side::Other => -value * self.trees.shares.of(q, p),
-                        Side::Neither => 0.0,
-                    };
-                }
-                continue;
-            };
-            let feature = usize::try_from(*self.trees.features.get(branch)?).ok()?;
-            match *self.sides.get(feature)? {
-                Side::Row => steps.push(Step::Go(self.exit(self.row, node, feature)?, None)),
-                Side::Other => steps.push(Step::Go(self.exit(self.other, node, feature)?, None)),
-                Side::Neither => {
-                    let (a, b) = (self.exit(self.row, node, feature)?, self.exit(self.other, node, feature)?);
-                    if a == b {
-                        steps.push(Step::Go(a, None));
-                    } else {
-                        steps.push(Step::Go(b, Some((feature, Side::Other))));
-                        steps.push(Step::Go(a, Some((feature, Side::Row))));
-                    }
-                }
-            }
-        }
-        Some(sums)
+impl LeafValues {
+    /// Returns the value of a leaf.
+    pub fn of(&self, node: i64) -> Option<f64> {
+        self.values.get(usize::try_from(-1 - node).ok()?).copied()
     }
 
-    /// Returns the first node after `node` that tests another feature, for a row. Comparisons with the values of a set follow
-    /// one another, and lead to the same child.
-    fn exit(&self, row: &[f32], node: i64, feature: usize) -> Option<i64> {
-        let mut node = node;
-        for _ in 0..=self.trees.features.len() {
-            let Ok(branch) = usize::try_from(node) else { return Some(node) };
-            if self.trees.features.get(branch) != Some(&(feature as i64)) {
-                return Some(node);
-            }
-            node = self.trees.forest().next(row, node).ok()?;
-        }
-        None
+    /// Returns the factor of each tree.
+    pub fn factors(&self) -> &[f64] {
+        &self.factors
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod random_trees {
     use super::*;
     use crate::random::Random;
 
-    const FEATURES: usize = 6;
+    /// Number of features of the rows.
+    pub const FEATURES: usize = 6;
 
     /// Returns random trees; sets of values make branches that share a child.
-    fn random_trees(seed: u64, trees: usize, depth: usize) -> Trees {
+    pub fn random_trees(seed: u64, trees: usize, depth: usize) -> Trees {
         let mut forest = Trees {
             features: vec![],
             thresholds: vec![],
@@ -293,62 +253,37 @@ mod tests {
         forest
     }
 
-    fn score(trees: &Trees, row: &[f32]) -> f64 {
+    /// Returns the sum of the trees at a row.
+    pub fn score(trees: &Trees, row: &[f32]) -> f64 {
         let leaf = |root: &i64| trees.forest().leaf(row, *root, 1000).unwrap();
         trees.roots.iter().map(|root| trees.values[leaf(root) as usize]).sum()
     }
 
-    /// Returns the Shapley values by their definition: the sum over all sets of features.
-    fn by_definition(trees: &Trees, row: &[f32], other: &[f32]) -> Vec<f64> {
+    /// Returns a random row of whole numbers.
+    pub fn random_row(random: &mut Random) -> Vec<f32> {
+        (0..FEATURES).map(|_| (random.normal().abs() * 3.0).floor() as f32).collect()
+    }
+
+    /// Returns the Shapley values of a game on sets of features by their definition: the sum over all sets.
+    pub fn by_definition(game: impl Fn(usize) -> f64) -> Vec<f64> {
         let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
-        let mixed = |set: usize| -> Vec<f32> {
-            (0..FEATURES).map(|f| if set >> f & 1 == 1 { row[f] } else { other[f] }).collect()
-        };
         let value = |f: usize| {
             let sets = (0..1usize << FEATURES).filter(|set| set >> f & 1 == 0);
             sets.map(|set| {
                 let size = set.count_ones() as usize;
                 let weight = factorial(size) * factorial(FEATURES - size - 1) / factorial(FEATURES);
-                weight * (score(trees, &mixed(set | 1 << f)) - score(trees, &mixed(set)))
+                weight * (game(set | 1 << f) - game(set))
             })
             .sum()
         };
         (0..FEATURES).map(value).collect()
     }
 
-    #[test]
-    fn values_are_those_of_the_definition() {
-        for seed in 0..60 {
-            let trees = random_trees(seed, 3, 1 + seed as usize % 6);
-            let mut random = Random::new(seed, 1);
-            let mut row = || -> Vec<f32> {
-                (0..FEATURES).map(|_| (random.normal().abs() * 3.0).floor() as f32).collect()
-            };
-            let (mut row, other) = (row(), row());
-            if seed % 5 == 0 {
-                row[2] = f32::NAN;
-            }
-            let leaves = trees.leaf_values(&[1.0]);
-            let mut values = vec![0.0; FEATURES];
-            let sums = trees.add(&leaves, &row, &other, &mut values).unwrap();
-            let expected = by_definition(&trees, &row, &other);
-            for (value, expected) in values.iter().zip(&expected) {
-                assert!((value - expected).abs() < 1e-9, "{seed}: {values:?} {expected:?}");
-            }
-            assert!(
-                (sums[0] - score(&trees, &row)).abs() < 1e-9
-                    && (sums[1] - score(&trees, &other)).abs() < 1e-9
-            );
-            assert!((values.iter().sum::<f64>() - (sums[0] - sums[1])).abs() < 1e-9);
-        }
-    }
-
-    #[test]
-    fn cycles_end() {
+    /// Returns one tree of two branches that lead to one another.
+    pub fn cycle() -> Trees {
         let mut trees = random_trees(1, 1, 0);
         (trees.features, trees.thresholds) = (vec![0, 1], vec![0.0; 2]);
         (trees.children, trees.roots) = (vec![1, 1, 1, 1, 0, 0, 0, 0], vec![0]);
-        let leaves = trees.leaf_values(&[1.0]);
-        assert_eq!(trees.add(&leaves, &[1.0; FEATURES], &[0.0; FEATURES], &mut [0.0; FEATURES]), None);
+        trees
     }
 }

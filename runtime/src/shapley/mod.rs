@@ -1,13 +1,20 @@
-//! Exact interventional Shapley values of sums of trees: the mean, over the rows of a background, of the values of the game in
-//! which each feature has its value from the explained row or from the background's.
+//! Exact Shapley values of sums of trees. The interventional ones are the mean, over the rows of a background, of the values of the
+//! game in which each feature has its value from the explained row or from the background's. The path-dependent ones are those of
+//! the game in which a feature that is not known goes every way, each with the share of the rows that went there.
 
+mod covers;
 mod forest;
+mod interventional;
+mod path_dependent;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dlbc_backend::{AsViews, BackendError, RunControl, Tensors, Views};
-use dlbc_ops::program::{Output, TrackKind, TreesInfo};
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_ops::program::{Output, TrackKind, TreesEntry, TreesInfo};
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
@@ -17,7 +24,9 @@ use crate::plan::executor::{Executor, model_outputs};
 use crate::plan::wanted::{Wanted, forward_outputs};
 use crate::request::{MIN_BACKGROUND, Request, SeedValue, Target};
 use crate::seed::{Convention, seed};
+use covers::Covers;
 use forest::{LeafValues, Trees};
+use path_dependent::{Fault, Paths, Regions};
 
 /// Rows that the ensembles read, by ensemble: rows of float32 features.
 type Rows = Vec<Vec<Vec<f32>>>;
@@ -37,22 +46,18 @@ pub(crate) fn explain(
     let run = executor.run(request.cancel.as_ref());
     let clock = Instant::now();
     let (outputs, rows) = forward(executor, trees, inputs, run)?;
+    let graph = &executor.program().graph;
+    let tables: Option<Vec<Trees>> = (0..trees.ensembles.len()).map(|i| Trees::read(graph, i)).collect();
+    let tables = tables.ok_or_else(|| {
+        BackendError::Node("trees: expected constant tables of at most 500 features on a way".into())
+    })?;
     let background = match &request.background {
         Some(background) => Some(forward(executor, trees, &background.views(), run)?.1),
         None => None,
     };
-    let count = rows.first().map_or(0, Vec::len);
-    if background.is_none() && count <= MIN_BACKGROUND {
-        let rules = executor.program().info.rules.clone();
-        return Err(RuntimeError::NoBackground { rules, min: MIN_BACKGROUND, rows: count });
-    }
+    let reference = reference(executor, &tables, background, &rows, request.path_dependent)?;
     let forward = clock.elapsed().as_secs_f64();
-    let tables: Option<Vec<Trees>> =
-        (0..trees.ensembles.len()).map(|i| Trees::read(&executor.program().graph, i)).collect();
-    let tables = tables.ok_or_else(|| {
-        BackendError::Node("trees: expected constant tables of at most 500 features on a way".into())
-    })?;
-    let game = Game { trees, tables, rows, background, run };
+    let game = Game { trees, tables, rows, reference, rules: &executor.program().info.rules, run };
     targets
         .iter()
         .map(|target| {
@@ -89,18 +94,96 @@ fn forward(
     run: RunControl<'_>,
 ) -> Result<(Tensors, Rows), RuntimeError> {
     let mut wanted = forward_outputs(executor.program(), None);
-    let outputs = (0..trees.ensembles.len()).map(Output::TreeRows);
+    let outputs = (0..trees.ensembles.len()).map(|i| TreesEntry::Rows.of(i));
     wanted.extend(outputs.clone());
     let wanted = Wanted { forward: wanted, reverse: vec![], targets: 1, head: None };
     let mut prepared = executor.prepare(inputs, wanted, None, run)?;
     let (mut results, _) = prepared.forward()?;
     let rows = |output: Output| {
         let tensor = results.remove(&output).ok_or_else(|| BackendError::MissingInput(output.to_string()))?;
-        let width = tensor.dims().get(1).copied().unwrap_or(1).max(1);
-        Ok(tensor.to_f32().chunks(width).map(<[f32]>::to_vec).collect())
+        Ok(split(&tensor))
     };
     let rows = outputs.map(rows).collect::<Result<Rows, BackendError>>()?;
     Ok((model_outputs(results), rows))
+}
+
+/// Returns the rows that each ensemble reads of a batch.
+///
+/// # Errors
+/// For inputs that do not fit the model.
+pub(crate) fn tree_rows(
+    executor: &Executor,
+    trees: &TreesInfo,
+    inputs: &Views<'_>,
+) -> Result<Vec<Tensor>, RuntimeError> {
+    let (_, rows) = forward(executor, trees, inputs, executor.run(None))?;
+    let tensor = |rows: Vec<Vec<f32>>| {
+        let width = rows.first().map_or(0, Vec::len);
+        Tensor::from_f32(&[rows.len(), width], &rows.concat())
+    };
+    Ok(rows.into_iter().map(tensor).collect())
+}
+
+/// Source of the values of features that are not known.
+enum Reference {
+    /// Rows of a background, by ensemble.
+    Background(Rows),
+    /// Other rows of the batch.
+    OtherRows,
+    /// Covers of the trees, by ensemble. If they count the batch, the explained row is taken back.
+    Covers { ensembles: Vec<(Covers, Regions)>, count_batch: bool },
+}
+
+/// Chooses the reference: a background of the request, covers of the file, a background of the program, the other rows.
+fn reference(
+    executor: &Executor,
+    tables: &[Trees],
+    background: Option<Rows>,
+    rows: &Rows,
+    path_dependent: bool,
+) -> Result<Reference, RuntimeError> {
+    let program = executor.program();
+    let graph = &program.graph;
+    if path_dependent && background.is_none() && program.has_trees_entry(TreesEntry::Covers) {
+        let ensemble = |(i, trees)| Some((Covers::read(graph, i, trees)?, Regions::new(trees)?));
+        let ensembles = tables.iter().enumerate().map(ensemble).collect::<Option<_>>();
+        return Ok(Reference::Covers { ensembles: ensembles.ok_or_else(broken)?, count_batch: false });
+    }
+    let stored = || (0..tables.len()).map(|i| constant_rows(graph, i)).collect::<Option<Rows>>();
+    let background = background.or_else(stored);
+    let count = rows.first().map_or(0, Vec::len);
+    if background.is_none() && count <= MIN_BACKGROUND {
+        let rules = program.info.rules.clone();
+        return Err(RuntimeError::NoBackground { rules, min: MIN_BACKGROUND, rows: count });
+    }
+    if !path_dependent {
+        return Ok(background.map_or(Reference::OtherRows, Reference::Background));
+    }
+    let counted = background.as_ref().unwrap_or(rows);
+    let ensemble = |(trees, rows)| Some((Covers::count(trees, rows)?, Regions::new(trees)?));
+    let ensembles = tables.iter().zip(counted).map(ensemble).collect::<Option<_>>();
+    let count_batch = background.is_none();
+    Ok(Reference::Covers { ensembles: ensembles.ok_or_else(broken)?, count_batch })
+}
+
+/// Returns the background that a program holds for an ensemble.
+fn constant_rows(graph: &Graph<Prim>, ensemble: usize) -> Option<Vec<Vec<f32>>> {
+    let value = graph.output(&TreesEntry::Background.of(ensemble))?;
+    match graph.op(value.node) {
+        Prim::Const(rows) => Some(split(rows)),
+        _ => None,
+    }
+}
+
+/// Splits a tensor `[row, feature]` into its rows.
+fn split(tensor: &Tensor) -> Vec<Vec<f32>> {
+    let width = tensor.dims().get(1).copied().unwrap_or(1).max(1);
+    tensor.to_f32().chunks(width).map(<[f32]>::to_vec).collect()
+}
+
+/// Returns the error of tables that are not trees, which only a damaged artifact has.
+fn broken() -> BackendError {
+    BackendError::Node("trees: expected tables without cycles, and rows of all features".into())
 }
 
 /// The rows and trees of a run.
@@ -108,8 +191,9 @@ struct Game<'a> {
     trees: &'a TreesInfo,
     tables: Vec<Trees>,
     rows: Rows,
-    /// Rows of the background; `None` for the other rows of the batch.
-    background: Option<Rows>,
+    reference: Reference,
+    /// Name of the composite, for messages.
+    rules: &'a str,
     run: RunControl<'a>,
 }
 
@@ -221,29 +305,56 @@ impl Game<'_> {
         let mut shares: Vec<Vec<f64>> =
             self.trees.sources.iter().map(|s| vec![0.0; s.dims.iter().product()]).collect();
         let (mut score, mut mean) = (offset, offset);
-        for (e, (trees, ensemble)) in self.tables.iter().zip(&self.trees.ensembles).enumerate() {
-            let explained = &self.rows[e][row];
+        for (e, ensemble) in self.trees.ensembles.iter().enumerate() {
+            let explained = self.rows.get(e).and_then(|rows| rows.get(row)).ok_or_else(broken)?;
             let mut features = vec![0.0; explained.len()];
-            let others: Vec<&Vec<f32>> = match &self.background {
-                Some(background) => background[e].iter().collect(),
-                None => self.rows[e].iter().enumerate().filter(|(i, _)| *i != row).map(|(_, r)| r).collect(),
-            };
-            let mut sums = [0.0; 2];
-            for other in &others {
-                let pair = trees.add(&leaves[e], explained, other, &mut features);
-                let pair =
-                    pair.ok_or_else(|| BackendError::Node("trees: expected tables without cycles".into()))?;
-                sums = [sums[0] + pair[0], sums[1] + pair[1]];
-            }
-            let count = others.len().max(1) as f64;
-            score += sums[0] / count;
-            mean += sums[1] / count;
+            let sums = self.ensemble(e, row, explained, &leaves[e], &mut features)?;
+            (score, mean) = (score + sums[0], mean + sums[1]);
             for (value, origin) in features.iter().zip(&ensemble.features) {
                 if let Some(share) = origin.and_then(|(s, i)| shares.get_mut(s)?.get_mut(i)) {
-                    *share += value / count;
+                    *share += value;
                 }
             }
         }
         Ok(Values { shares, score, mean })
+    }
+
+    /// Writes the values of a row's features in an ensemble to `features`, and returns its score and the mean score.
+    fn ensemble(
+        &self,
+        ensemble: usize,
+        row: usize,
+        explained: &[f32],
+        leaves: &LeafValues,
+        features: &mut [f64],
+    ) -> Result<[f64; 2], RuntimeError> {
+        let trees = &self.tables[ensemble];
+        let others: Vec<&Vec<f32>> = match &self.reference {
+            Reference::Background(background) => background[ensemble].iter().collect(),
+            Reference::OtherRows => {
+                let others = self.rows[ensemble].iter().enumerate().filter(|(i, _)| *i != row);
+                others.map(|(_, row)| row).collect()
+            }
+            Reference::Covers { ensembles, count_batch } => {
+                let (covers, regions) = &ensembles[ensemble];
+                let mut covers = Cow::Borrowed(covers);
+                if *count_batch {
+                    covers.to_mut().add(trees, explained, -1.0).ok_or_else(broken)?;
+                }
+                let sums = Paths::new(trees, regions, &covers, explained).add(leaves, features);
+                return sums.map_err(|fault| match fault {
+                    Fault::Tables => broken().into(),
+                    Fault::NoRows => RuntimeError::NoCover { rules: self.rules.into(), row },
+                });
+            }
+        };
+        let mut sums = [0.0; 2];
+        for other in &others {
+            let pair = interventional::add(trees, leaves, explained, other, features).ok_or_else(broken)?;
+            sums = [sums[0] + pair[0], sums[1] + pair[1]];
+        }
+        let count = others.len().max(1) as f64;
+        features.iter_mut().for_each(|value| *value /= count);
+        Ok(sums.map(|sum| sum / count))
     }
 }

@@ -123,6 +123,10 @@ pub struct CompileArgs {
     /// Composite, mode and inputs of the relevance.
     #[command(flatten)]
     pub explain: ExplainArgs,
+    /// Rows that the Shapley values of trees are taken against, kept in the artifact: a .npz by input name, a .npy or a .csv
+    /// [default: each run has its own].
+    #[arg(long, value_name = "FILE", help_heading = "Relevance")]
+    pub background: Option<PathBuf>,
     /// Print a stage of the compilation on standard output.
     #[arg(long, value_enum)]
     pub emit: Option<Emit>,
@@ -258,7 +262,7 @@ mod tests {
     fn defaults_are_those_of_the_contract() {
         let args = run_args(&[]).unwrap();
         assert_eq!((title(&args).as_str(), args.target.total()), ("argmax", 100.0));
-        assert_eq!((&args.target.start, args.repeat), (&Start::Units(SeedValue::One), None));
+        assert_eq!((args.target.start(), args.repeat), (&Start::Units(SeedValue::One), None));
         assert_eq!((args.on.device, args.keep), (Device::Auto, Keep::Inputs));
         assert_eq!(args.explain.rules(), "dlb");
     }

@@ -56,6 +56,10 @@ pub struct RunArgs {
     /// rows of `--csv` or `--inputs`, if there are 20].
     #[arg(long, value_name = "FILE", help_heading = "Relevance")]
     pub background: Option<PathBuf>,
+    /// Shapley values of trees where a feature that is not known goes every way, each with the share of the rows of the background
+    /// that went there; without `--background`, of the rows of the training if the model counts them (`nodes_hitrates`).
+    #[arg(long, help_heading = "Relevance")]
+    pub tree_path_dependent: bool,
 
     /// Device that runs the model.
     #[command(flatten)]
@@ -145,9 +149,11 @@ impl RunArgs {
 
     /// Returns the name of the first flag that concerns relevance.
     pub fn relevance_flag(&self) -> Option<&'static str> {
-        let of_start = self.target.start.file().map(|_| "--start");
+        let of_start = self.target.start_flag();
         let flags = [
             ("--baseline", self.baseline.is_some()),
+            ("--background", self.background.is_some()),
+            ("--tree-path-dependent", self.tree_path_dependent),
             ("--keep", self.keep != Keep::Inputs),
             ("--heatmap", self.heatmap.is_some()),
             ("--overlay", self.overlay.is_some()),

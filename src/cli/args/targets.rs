@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dlbc_runtime::{Position, Task};
+use dlbc_runtime::{Position, SeedValue, Task};
 
 use super::scene::SceneArgs;
 use super::start::{Start, start};
@@ -38,9 +38,10 @@ pub struct TargetArgs {
     #[arg(long)]
     pub positions_first: bool,
     /// Starting relevance of the target: one, the multiplier, signed so that positive relevance supports the target; value,
-    /// the target's own; or a .npy file with that of each element of the output, in place of a target.
-    #[arg(long, value_name = "one|value|FILE.npy", value_parser = start, default_value = "one")]
-    pub start: Start,
+    /// the target's own; or a .npy file with that of each element of the output, in place of a target [default: one; trees start
+    /// with the raw score].
+    #[arg(long, value_name = "one|value|FILE.npy", value_parser = start)]
+    start: Option<Start>,
     /// Multiplier of the starting relevance [default: 100].
     #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true)]
     multiplier: Option<f64>,
@@ -77,7 +78,7 @@ impl TargetArgs {
     }
 
     fn find(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
-        if let Some(file) = self.start.file() {
+        if let Some(file) = self.start().file() {
             return self.elements(file);
         }
         if self.detects() {
@@ -129,6 +130,29 @@ impl TargetArgs {
             format: self.scene.box_format,
             no_object: self.scene.no_object,
             coordinate: self.scene.coordinate,
+        }
+    }
+
+    /// Returns the starting relevance.
+    pub fn start(&self) -> &Start {
+        self.start.as_ref().unwrap_or(&Start::Units(SeedValue::One))
+    }
+
+    /// Returns the name of the flag of the starting relevance if it is set.
+    pub fn start_flag(&self) -> Option<&'static str> {
+        self.start.as_ref().map(|_| "--start")
+    }
+
+    /// Refuses a starting relevance that Shapley values of trees do not have: they add up to the raw score.
+    ///
+    /// # Errors
+    /// For `--start one`.
+    pub fn check_trees(&self) -> anyhow::Result<()> {
+        match &self.start {
+            Some(Start::Units(SeedValue::One)) => {
+                Err(usage("`--start one` does not apply to `treeshap`, whose values add up to the raw score"))
+            }
+            _ => Ok(()),
         }
     }
 

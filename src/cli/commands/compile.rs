@@ -1,6 +1,5 @@
 //! `dlbc compile`: model file → compiler → artifact.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,7 +11,7 @@ use crate::cli::report::stages;
 use crate::cli::terminal::{Console, print};
 use dlbc::error::Error;
 use dlbc::explainer::embeddings::integer_input;
-use dlbc::explainer::{artifact, load};
+use dlbc::explainer::{artifact, load, trees};
 use dlbc::results;
 use dlbc::wording::{number, plural, size, visible};
 
@@ -32,6 +31,13 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
             args.model.display()
         )));
     }
+    let options = load::chosen_rules(&source, options, !args.explain.names_rules(), &console);
+    if options.explains_trees() {
+        return trees(&source, &options, &out, args, console);
+    }
+    if args.background.is_some() {
+        return Err(usage("`--background` applies to `--rules treeshap` only"));
+    }
     let compiled = load::compile(&source, &options, &console)?;
     if let Some(input) = integer_input(&compiled.program.info) {
         let message = format!(
@@ -43,9 +49,7 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
     }
     let stage = stage(&source, &options, &compiled, args)?;
     artifact::write(&compiled.program, &out)?;
-    let bytes = std::fs::metadata(&out).with_context(|| format!("`{}`", out.display()))?.len();
-    let mut text: String = compiled.phases.iter().map(line).collect();
-    let _ = writeln!(text, "{:8} {} ({})", "wrote", out.display(), size(bytes));
+    let text = compiled.phases.iter().map(line).collect::<String>() + &wrote(&out)?;
     match stage {
         None if console.quiet => Ok(()),
         None => print(&text),
@@ -55,6 +59,39 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
             print(&stage)
         }
     }
+}
+
+/// Compiles a model of trees, with the background if there is one.
+fn trees(
+    source: &dlbc_proto::Model,
+    options: &dlbc_compiler::Options,
+    out: &Path,
+    args: &CompileArgs,
+    console: Console,
+) -> anyhow::Result<()> {
+    if args.dump_after.is_some() || args.emit.is_some_and(|emit| emit != Emit::Lowered) {
+        return Err(usage("`treeshap` has no rules: expected `--emit lowered`, found another stage"));
+    }
+    let mut program = load::trees(source, options, &console)?;
+    if let Some(file) = &args.background {
+        trees::keep_background(&mut program, file, args.limits.tensor_bytes())?;
+    }
+    artifact::write(&program, out)?;
+    let text = wrote(out)?;
+    match args.emit {
+        None if console.quiet => Ok(()),
+        None => print(&text),
+        Some(_) => {
+            console.note(text.trim_end());
+            print(&stages::text(&program.graph))
+        }
+    }
+}
+
+/// Returns the line with the path and size of the artifact.
+fn wrote(out: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::metadata(out).with_context(|| format!("`{}`", out.display()))?.len();
+    Ok(format!("{:8} {} ({})\n", "wrote", out.display(), size(bytes)))
 }
 
 fn line(phase: &Phase) -> String {

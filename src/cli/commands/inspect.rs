@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use dlbc_compiler::{Inspection, NodeRow};
-use dlbc_ops::program::{Output, Program};
+use dlbc_ops::program::{Output, Program, TreesEntry};
 use dlbc_proto::DataType;
 use dlbc_proto::onnx::tensor_shape_proto::{self, dimension};
 use dlbc_proto::onnx::{ValueInfoProto, type_proto};
@@ -32,7 +32,11 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
             load::check_artifact(&program, &args.explain.load_options(&args.limits)?)?;
             inspect_artifact(&program)
         }
-        None => dlbc_compiler::inspect(&source, &options).map_err(Error::from)?,
+        None => {
+            let is_unset = !args.explain.names_rules();
+            let options = load::chosen_rules(&source, options, is_unset, &Console { quiet: true });
+            dlbc_compiler::inspect(&source, &options).map_err(Error::from)?
+        }
     };
     if inspection.rows.is_empty() {
         // The compiler could not read the whole model: fall back to the declarations of the file.
@@ -99,14 +103,23 @@ fn inspect_artifact(program: &Program) -> Inspection {
         let value = graph.output(&Output::from(name));
         (name.clone(), value.map(|v| graph.ty(v).to_string()).unwrap_or_default())
     };
+    let trees = info.trees.iter().map(|_| NodeRow {
+        node: info.explained.clone(),
+        onnx_op: "TreeEnsemble".into(),
+        op: "TreeEnsemble".into(),
+        rule: Some(info.rules.clone()),
+        shape: output(&info.explained).1,
+        step_of: None,
+    });
+    let background = graph.output(&TreesEntry::Background.of(0)).map(|rows| graph.ty(rows).dim(0));
     Inspection {
         rules: info.rules.clone(),
         inputs: info.inputs.iter().map(|i| (i.name.clone(), i.ty.to_string())).collect(),
         outputs: info.outputs.iter().map(output).collect(),
         // The ledger runs from the output to the inputs.
-        rows: info.ledger.iter().rev().map(row).collect(),
+        rows: info.ledger.iter().rev().map(row).chain(trees).collect(),
         unsupported: vec![],
-        note: None,
+        note: background.map(|rows| format!("the background has {rows} rows")),
     }
 }
 

@@ -23,7 +23,8 @@ pub fn metadata(
     args: &RunArgs,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut metadata = of_model(info, inputs)?;
-    let start = match &args.target.start {
+    let start = match args.target.start() {
+        _ if info.trees.is_some() => "raw score".to_string(),
         Start::Units(SeedValue::One) => format!("one × {}", number(args.target.total(), 9)),
         Start::Units(SeedValue::Value) => "value".to_string(),
         Start::File(path) => path.display().to_string(),
@@ -36,6 +37,10 @@ pub fn metadata(
         ("start".to_string(), start),
         ("target".to_string(), target.to_string()),
     ]);
+    if info.trees.is_some() {
+        let values = if args.tree_path_dependent { "path-dependent" } else { "interventional" };
+        metadata.insert("values".to_string(), values.to_string());
+    }
     Ok(metadata)
 }
 

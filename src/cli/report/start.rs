@@ -10,7 +10,8 @@ use dlbc::wording::{plural, visible};
 
 /// Notes the tensor at which relevance starts if it is not the explained output, and the number of rows that start with 0.
 pub fn note(info: &Info, explained: &[Explained], args: &RunArgs, console: Console) {
-    if args.target.start != Start::Units(SeedValue::One) || info.mode == Mode::Contrastive {
+    let is_unit = *args.target.start() == Start::Units(SeedValue::One) && info.trees.is_none();
+    if !is_unit || info.mode == Mode::Contrastive {
         return;
     }
     let differs = explained.iter().any(|e| matches!(e.target.target, Target::Difference(..)));

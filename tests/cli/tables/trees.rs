@@ -46,6 +46,11 @@ fn flags_without_effect_are_refused() {
     assert!(fails(2, &[&run, &["--rules", "treeshap", "--mode", "contrastive"]]).contains("contrastive"));
     let network = ["run", "fixtures/tables/wine.onnx", "--csv", TABLE];
     assert!(fails(2, &[&network, &["--background", TABLE]]).contains("`--rules treeshap` only"));
+    assert!(fails(2, &[&network, &["--tree-path-dependent"]]).contains("`--rules treeshap` only"));
+    assert!(fails(2, &[&run, &["--start", "one"]]).contains("raw score"));
+    assert!(fails(2, &[&run, &["--live", "X"]]).contains("does not apply to `treeshap`"));
+    assert!(fails(2, &[&run, &["--forward-only", "--background", TABLE]]).contains("`--background`"));
+    ok(&[&run, &["--start", "value"]]);
     assert!(fails(4, &[&network, &["--rules", "treeshap"]]).contains("without trees"));
     assert!(fails(4, &[&run, &["--rules", "dlb"]]).contains("no input that carries relevance"));
 }
@@ -56,4 +61,55 @@ fn auto_takes_weights_of_linear_models() {
         ["run", "fixtures/pipelines/linear.onnx", "--csv", "fixtures/tables/diabetes.csv", "--rules", "auto"];
     let done = dlbc(&[&linear]);
     assert!(done.code == Some(0) && done.err.contains("composite `grad-x-input`"), "{}", done.err);
+}
+
+#[test]
+fn path_dependent_values_say_what_they_count() {
+    let run = ["run", MODEL, "--csv", TABLE, "--tree-path-dependent"];
+    let done = dlbc(&[&run]);
+    assert!(
+        done.code == Some(0) && done.err.contains("covers are counted from the background"),
+        "{}",
+        done.err
+    );
+    let features = json(&[&run])["features"].clone();
+    assert_ne!(features, json(&[&["run", MODEL, "--csv", TABLE]])["features"]);
+    let counted = "fixtures/pipelines/contributions_regression.onnx";
+    let done = dlbc(&[&["run", counted, "--csv", "fixtures/tables/diabetes.csv", "--tree-path-dependent"]]);
+    assert!(done.code == Some(0) && done.err.contains("the hit rates of the model file"), "{}", done.err);
+}
+
+/// An artifact has the background that it was compiled with, and explains as the model does.
+#[test]
+fn artifacts_hold_the_background() {
+    let folder = folder();
+    let artifact = path(&folder, "wine.dlbc.onnx");
+    ok(&[&["compile", MODEL, "-o", &artifact, "--background", TABLE]]);
+    let run =
+        |model: &str, extra: &[&str]| json(&[&["run", model, "--csv", TABLE], extra])["features"].clone();
+    assert_eq!(run(&artifact, &[]), run(MODEL, &["--background", TABLE]));
+    let done = dlbc(&[&["run", &artifact, "--csv", TABLE]]);
+    assert!(done.err.contains("background: the 30 rows of the compiled model"), "{}", done.err);
+    let flags = ["--tree-path-dependent"];
+    assert_eq!(run(&artifact, &flags), run(MODEL, &["--background", TABLE, "--tree-path-dependent"]));
+    let inspected = ok(&[&["inspect", &artifact]]);
+    assert!(inspected.contains("treeshap") && inspected.contains("30 rows"), "{inspected}");
+    // Without a background each run takes its own.
+    ok(&[&["compile", MODEL, "-o", &artifact, "--rules", "treeshap"]]);
+    assert_eq!(run(&artifact, &["--background", TABLE]), run(MODEL, &["--background", TABLE]));
+    assert!(fails(2, &[&["compile", MODEL, "-o", &artifact, "--emit", "relevance"]]).contains("no rules"));
+    let network = ["compile", "fixtures/tables/wine.onnx", "-o", &artifact, "--background", TABLE];
+    assert!(fails(2, &[&network]).contains("`--rules treeshap` only"));
+}
+
+#[test]
+fn inspect_names_the_trees() {
+    let inspected: serde_json::Value = serde_json::from_str(&ok(&[&["inspect", MODEL, "--json"]])).unwrap();
+    let rows = inspected["rows"].as_array().unwrap();
+    let ruled: Vec<_> = rows.iter().filter(|row| row["rule"] == "treeshap").collect();
+    assert!(
+        ruled.len() == 1 && ruled[0]["onnx_op"].as_str().unwrap().contains("TreeEnsemble"),
+        "{inspected}"
+    );
+    assert_eq!(inspected["rules"], "treeshap");
 }

@@ -19,6 +19,7 @@ pub fn by_index(r: &Reading, targets: i64) -> Result<Trees, OpError> {
     let thresholds = tensor("nodes_splits")?.to_f32().to_vec();
     let modes = tensor("nodes_modes")?.to_i64().to_vec();
     let missing = flags(r.ints("nodes_missing_value_tracks_true")?, count)?;
+    // Leaves have none, so that they tell no cover.
     r.ignore(&["nodes_hitrates"]);
     for (name, len) in [
         ("nodes_truenodeids", holds.len()),
@@ -107,7 +108,7 @@ pub fn by_index(r: &Reading, targets: i64) -> Result<Trees, OpError> {
     };
     let weights = leaves.iter().enumerate().map(weight).collect();
     let leaf_trees = leaf_trees(&branches, &roots, leaves.len());
-    Ok(Trees { branches, roots, names, leaf_trees, weights })
+    Ok(Trees { branches, roots, names, leaf_trees, weights, covers: None })
 }
 
 /// Returns the tree of each leaf.

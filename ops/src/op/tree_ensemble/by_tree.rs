@@ -20,8 +20,7 @@ pub fn by_tree(r: &Reading, kind: &str, targets: i64) -> Result<Trees, OpError> 
     let thresholds = required(numbers(r, "nodes_values")?, "nodes_values")?;
     let modes = required(r.strings("nodes_modes")?, "nodes_modes")?;
     let missing = flags(r.ints("nodes_missing_value_tracks_true")?, count)?;
-    // The share of samples at each node has no effect on the scores.
-    r.ignore(&["nodes_hitrates", "nodes_hitrates_as_tensor"]);
+    let hit_rates = numbers(r, "nodes_hitrates")?;
     for (name, len) in [
         ("nodes_nodeids", node_ids.len()),
         ("nodes_featureids", features.len()),
@@ -87,7 +86,34 @@ pub fn by_tree(r: &Reading, kind: &str, targets: i64) -> Result<Trees, OpError> 
     let leaves = (0..count).filter(|i| modes[*i].is_none());
     let leaf_trees = leaves.map(|i| trees[&tree_ids[i]]).collect();
     let weights = leaf_weights(r, kind, targets, &positions)?;
-    Ok(Trees { branches, roots, names, leaf_trees, weights })
+    let covers = match hit_rates {
+        Some(rates) => {
+            check_len("nodes_hitrates", rates.len(), count)?;
+            let (of_branches, of_leaves): (Vec<usize>, Vec<usize>) =
+                (0..count).partition(|i| modes[*i].is_some());
+            covers(of_branches.into_iter().chain(of_leaves).map(|i| rates[i]).collect(), &branches)
+        }
+        None => None,
+    };
+    Ok(Trees { branches, roots, names, leaf_trees, weights, covers })
+}
+
+/// Largest difference between the hit rate of a branch and those of its children, as a share of the branch's.
+const HIT_RATE: f32 = 1e-3;
+
+/// Returns hit rates of branches and then leaves if they tell covers: each branch has what its children have together. Converters
+/// write 1.0 for all nodes.
+fn covers(rates: Vec<f32>, branches: &[Branch]) -> Option<Vec<f32>> {
+    let rate = |child: Child| match child {
+        Child::Branch(index) => rates[index],
+        Child::Leaf(index) => rates[branches.len() + index],
+    };
+    let tells = |(i, branch): (usize, &Branch)| {
+        let sum = rate(branch.holds) + rate(branch.fails);
+        rates[i] > 0.0 && (rates[i] - sum).abs() <= HIT_RATE * rates[i]
+    };
+    let is_valid = rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0);
+    (!branches.is_empty() && is_valid && branches.iter().enumerate().all(tells)).then_some(rates)
 }
 
 /// Reads the weights of the leaves of a classifier or regressor. As in ONNX Runtime, weights of branches have no effect.

@@ -16,6 +16,8 @@ pub struct Trees {
     pub leaf_trees: Vec<usize>,
     /// Weights of the leaves.
     pub weights: Vec<Weight>,
+    /// Numbers of rows of the training that reach each branch and then each leaf, where the file has them.
+    pub covers: Option<Vec<f32>>,
 }
 
 /// Weight of a leaf for a target.

@@ -11,6 +11,7 @@ use super::Operator;
 use super::role::Role;
 use crate::graph::Value;
 use crate::prim::{Builder, Gather, Prim, Reduce, Reduction, TreeLeaves};
+use crate::tensor::Tensor;
 
 pub use read::readers;
 
@@ -25,6 +26,8 @@ pub struct TreeEnsemble {
     pub depth: usize,
     /// Function of the trees' values.
     pub aggregate: Aggregate,
+    /// Numbers of rows of the training that reach each branch and then each leaf, where the file has them.
+    pub covers: Option<Tensor>,
 }
 
 /// Function that makes one score of the values of all trees.

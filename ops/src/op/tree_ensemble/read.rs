@@ -163,7 +163,8 @@ fn scores(r: &mut Reading, trees: &Trees, targets: i64, aggregate: Aggregate) ->
             operands.push(r.add_constant(Tensor::from_f32(&[leaves, targets], &values)));
         }
     }
-    let scores = r.add(TreeEnsemble { depth: table.depth, aggregate }, &operands)?;
+    let covers = trees.covers.as_ref().map(|covers| Tensor::from_f32(&[covers.len()], covers));
+    let scores = r.add(TreeEnsemble { depth: table.depth, aggregate, covers }, &operands)?;
     match aggregate {
         Aggregate::Sum | Aggregate::Average => Ok(scores),
         // A target for which no leaf counts is 0.

@@ -2,6 +2,7 @@
 
 mod contents;
 mod forward;
+mod trees;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,7 +15,7 @@ use dlbc_runtime::{Explanation, Request, SessionOptions, Target, Tensors};
 use crate::cli::args::{Keep, RunArgs};
 use crate::cli::checks::{Again, Checks};
 use crate::cli::device;
-use crate::cli::exit::{Code, advised, unsupported, usage};
+use crate::cli::exit::{Code, advised, unsupported};
 use crate::cli::report::pictures::Heatmap;
 use crate::cli::report::several::DrawingFile;
 use crate::cli::report::summary::{self, Summary, Times};
@@ -103,14 +104,14 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         let read = input::npy::open(path, args.limits.tensor_bytes());
         read.with_context(|| format!("start `{}`", path.display()))
     };
-    let start = args.target.start.file().map(read_start).transpose()?;
-    let background = match (&info.trees, &inputs, &args.background) {
-        (Some(_), Some(inputs), file) => {
-            input::background::read(&info.inputs, file.as_deref(), inputs, &sources, &console)?
-        }
-        (None, _, Some(_)) => return Err(usage("`--background` applies to `--rules treeshap` only")),
+    let start = args.target.start().file().map(read_start).transpose()?;
+    let background = match (&info.trees, &inputs) {
+        (Some(_), Some(inputs)) => trees::background(&loaded.program, inputs, &sources, args, console)?,
         _ => None,
     };
+    if info.trees.is_none() {
+        trees::refuse_flags(args)?;
+    }
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
     let overlays = several::overlays(args.overlay.as_deref(), &names, &targets)?;
@@ -356,7 +357,7 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         Keep::Names(names) => (names.clone(), false),
     };
     let mut request = Request::new()
-        .seed_value(args.target.start.value())
+        .seed_value(args.target.start().value())
         .multiplier(args.target.multiplier())
         .normalize_to(args.target.scaler)
         .task(args.target.task())
@@ -364,6 +365,7 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         .keep(keep);
     request.positions_first = args.target.positions_first;
     request.keep_all = keep_all;
+    request.path_dependent = args.tree_path_dependent;
     (request.ledger, request.modules, request.heads) = (args.ledger, args.layers, args.heads);
     request.experts = args.experts || args.expert_map.is_some();
     request

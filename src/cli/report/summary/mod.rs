@@ -360,7 +360,8 @@ fn balances(targets: &[TargetSummary]) -> Table {
 fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
     let inputs = info.inputs.iter().filter_map(|i| explanation.supporting.relevance.get(&i.name));
     let arrived: f64 = inputs.flat_map(|t| t.to_f64()).map(f64::abs).sum();
-    let started = match &args.target.start {
+    let started = match args.target.start() {
+        _ if info.trees.is_some() => explanation.supporting.seed_sum.abs(),
         Start::Units(SeedValue::One) if !explanation.argmax.is_empty() => {
             args.target.total().abs() * explanation.argmax.len() as f64
         }
