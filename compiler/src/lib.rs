@@ -25,6 +25,7 @@ mod options;
 mod output_semantics;
 mod relevance;
 mod remedy;
+mod rotation;
 mod trees;
 
 pub use composite::{Composite, Quantity, built_in_names, built_in_source};

@@ -9,6 +9,7 @@ use dlbc_ops::op::{Op, Scan};
 use dlbc_ops::tensor::DType;
 
 use crate::options::Options;
+use crate::rotation::angle_lookups;
 
 /// Kind of relevance that a value carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +22,8 @@ pub(crate) enum Live {
     Data,
 }
 
-/// Computes the liveness of every value: floats that depend on a float input, and embeddings of token ids, carry relevance.
+/// Computes the liveness of every value: floats that depend on a float input, and embeddings of token ids, carry relevance; angles of
+/// rotary embeddings do not.
 pub(crate) fn liveness(graph: &Graph<Op>, options: &Options) -> HashMap<Value, Live> {
     live_values(graph, |id, dtype| input_liveness(graph.node(id).name(), dtype, options))
 }
@@ -48,12 +50,14 @@ pub(crate) fn step_liveness(scan: &Scan, operands: &[bool]) -> HashMap<Value, Li
 /// Propagates liveness from the inputs, whose liveness `input` gives, through all nodes.
 fn live_values(graph: &Graph<Op>, input: impl Fn(NodeId, DType) -> Live) -> HashMap<Value, Live> {
     let mut live: HashMap<Value, Live> = HashMap::new();
+    let angles = angle_lookups(graph);
     for id in graph.topological() {
         let inputs = graph.node_inputs(id);
         let operands: Vec<Live> = inputs.iter().map(|v| live.get(v).copied().unwrap_or(Live::No)).collect();
         for (slot, ty) in graph.node(id).types.iter().enumerate() {
             let state = match graph.op(id) {
                 Op::Const(_) | Op::Dims { .. } => Live::No,
+                _ if angles.contains(&id) => Live::No,
                 Op::Input => input(id, ty.dtype),
                 op => {
                     let live_operands: Vec<bool> = operands.iter().map(|l| *l != Live::No).collect();

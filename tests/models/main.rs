@@ -8,6 +8,7 @@ mod common;
 mod experts;
 mod fused;
 mod golden;
+mod language;
 mod quantised;
 mod real_models;
 mod recurrent;

@@ -169,12 +169,12 @@ fn fault(row: &Row) -> Option<String> {
         .then(|| format!("{title}: rank correlation {correlation}"))
 }
 
-fn magnitude(t: &Tensor) -> f64 {
+pub fn magnitude(t: &Tensor) -> f64 {
     t.to_f64().iter().map(|v| v.abs()).fold(f64::MIN_POSITIVE, f64::max)
 }
 
 /// Returns the largest difference of an output, relative to its largest magnitude.
-fn largest_gap(actual: &Tensors, expected: &Tensors) -> f64 {
+pub fn largest_gap(actual: &Tensors, expected: &Tensors) -> f64 {
     let gap = |(name, expected): (&String, &Tensor)| {
         let Some(actual) = actual.get(name).filter(|t| t.dims() == expected.dims()) else { return f64::NAN };
         let pairs = actual.to_f64().into_iter().zip(expected.to_f64());
@@ -185,7 +185,7 @@ fn largest_gap(actual: &Tensors, expected: &Tensors) -> f64 {
 }
 
 /// Returns the larger number, or NaN if either is.
-fn worse(a: f64, b: f64) -> f64 {
+pub fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
@@ -217,7 +217,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-fn ledger_closes(e: &Explanation) -> Result<(), String> {
+pub fn ledger_closes(e: &Explanation) -> Result<(), String> {
     let size = e.seed.to_f64().iter().map(|v| v.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
     let sums: f64 = e.supporting.input_sums.values().sum();
     let open = (e.supporting.seed_sum - sums - e.supporting.absorbed).abs() / size;
