@@ -5,6 +5,7 @@
 //! node's metadata hold the primitive, and [`read()`] goes by the metadata alone. An export has no local functions, and computes
 //! the seed in the graph.
 
+mod compact;
 mod export;
 mod export_target;
 mod integrated_gradients;

@@ -4,18 +4,17 @@
 //! Functions, computed dimensions and constants of lowerings serve ONNX runtimes alone.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::{ExpertEntry, Info, LedgerEntry, Output, Program, SEED};
-use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
+use dlbc_ops::tensor::{Dim, Tensor, TensorType};
 use dlbc_proto::onnx::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
-use dlbc_proto::{DataType, Model, Name};
+use dlbc_proto::{Model, Name};
 use serde::de::DeserializeOwned;
 
-use crate::onnx_builder::types::code;
-use crate::{ArtifactError, FORMAT, json, limits, trees};
+use crate::onnx_builder::types::read_tensor;
+use crate::{ArtifactError, FORMAT, compact, json, limits, trees};
 
 /// Returns whether a model is an artifact.
 pub fn is_artifact(model: &ModelProto) -> bool {
@@ -124,6 +123,9 @@ impl<'a> Reader<'a> {
 
     /// Reads a node whose metadata hold a primitive.
     fn node(&mut self, node: &'a NodeProto) -> Result<(), ArtifactError> {
+        if let Some(description) = find(&node.metadata_props, compact::KEY) {
+            return self.compact_constant(node, description);
+        }
         let Some(prim) = find(&node.metadata_props, "dlbc.prim") else { return Ok(()) };
         let result = node.output.last().map_or("", String::as_str);
         let fail = |fault: String| node_fault(result, fault);
@@ -169,6 +171,27 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Reads the node of a constant in fewer bits.
+    fn compact_constant(&mut self, node: &'a NodeProto, description: &str) -> Result<(), ArtifactError> {
+        let result = node.output.last().map_or("", String::as_str);
+        let fail = |fault: String| node_fault(result, fault);
+        let tensor = compact::read(self.model, &self.initializers, description).map_err(fail)?;
+        limits::ty(&tensor.ty()).map_err(fail)?;
+        if self.initializers.contains_key(result) {
+            return Err(fail("expected one definition, found two".into()));
+        }
+        let v = self.constant(result, tensor).map_err(fail)?;
+        self.values.insert(result, v);
+        Ok(())
+    }
+
+    /// Adds a constant that has this name in the file.
+    fn constant(&mut self, name: &str, tensor: Tensor) -> Result<Value, String> {
+        let program_name = self.name(name)?;
+        let (ty, origin) = (tensor.ty(), Origin::onnx(&program_name, "initializer"));
+        Ok(self.graph.add_value(Prim::Const(tensor), &program_name, ty, origin, &[]))
+    }
+
     /// Returns the name of a value or constant with the lifetime of the file.
     fn file_name(&self, name: &str) -> Result<&'a str, String> {
         let value = self.values.get_key_value(name).map(|(name, _)| *name);
@@ -183,15 +206,8 @@ impl<'a> Reader<'a> {
         }
         let unknown = || format!("expected operands of earlier nodes, found {}", Name::new(name));
         let (key, proto) = self.initializers.get_key_value(name).ok_or_else(unknown)?;
-        let (key, tensor) = (*key, tensor(self.model, proto)?);
-        let program_name = self.name(key)?;
-        let v = self.graph.add_value(
-            Prim::Const(tensor.clone()),
-            &program_name,
-            tensor.ty(),
-            Origin::onnx(&program_name, "initializer"),
-            &[],
-        );
+        let (key, tensor) = (*key, read_tensor(self.model, proto)?);
+        let v = self.constant(key, tensor)?;
         self.values.insert(key, v);
         Ok(v)
     }
@@ -205,25 +221,6 @@ impl<'a> Reader<'a> {
         }
         Ok(program_name)
     }
-}
-
-/// Reads a tensor of the file.
-fn tensor(model: &Model, proto: &TensorProto) -> Result<Tensor, String> {
-    let data = model.tensor(proto).map_err(|e| e.to_string())?;
-    let dims = data.dims.iter().map(|d| usize::try_from(*d).ok()).collect::<Option<Vec<usize>>>();
-    let dtype = element_type(data.dtype)
-        .ok_or_else(|| format!("constant: expected numbers or bool, found {}", data.dtype))?;
-    let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, Arc::new(data.bytes)));
-    tensor.ok_or_else(|| "constant: expected bytes that fill its shape".into())
-}
-
-/// Converts an element type; `None` if tensors cannot have it.
-fn element_type(dtype: DataType) -> Option<DType> {
-    let floats = [DType::F32, DType::F64, DType::F16, DType::Bf16];
-    let signed = [DType::I8, DType::I16, DType::I32, DType::I64];
-    let unsigned = [DType::U8, DType::U16, DType::U32, DType::U64];
-    let all = floats.into_iter().chain(signed).chain(unsigned).chain([DType::Bool]);
-    all.into_iter().find(|d| code(*d) == dtype)
 }
 
 /// Checks that the graph has the inputs and outputs that `info` describes, with matching shapes.

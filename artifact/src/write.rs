@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::{Prim, Transform};
 use dlbc_ops::program::{Output, Program};
-use dlbc_ops::tensor::TensorType;
+use dlbc_ops::tensor::{Tensor, TensorType};
 use dlbc_proto::onnx::{
     FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
@@ -17,7 +17,7 @@ use crate::node_order::node_order;
 use crate::onnx_builder::sources::sources;
 use crate::onnx_builder::types::{initializer, value_info};
 use crate::onnx_builder::{OnnxBuilder, RESULT};
-use crate::{ArtifactError, FORMAT, json};
+use crate::{ArtifactError, FORMAT, compact, json};
 
 /// Opset of ai.onnx that primitives lower to.
 const OPSET: i64 = 17;
@@ -167,10 +167,7 @@ impl<'a> Writer<'a> {
         let result = self.names[&Value { node: id, slot: 0 }].clone();
         match &node.op {
             Prim::Input => return Ok(()),
-            Prim::Const(t) => {
-                self.initializers.push(initializer(&result, t));
-                return Ok(());
-            }
+            Prim::Const(t) => return self.constant(&result, t),
             _ => {}
         }
         let operands = self.graph.node_inputs(id);
@@ -203,6 +200,20 @@ impl<'a> Writer<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Adds a constant.
+    fn constant(&mut self, result: &str, t: &Tensor) -> Result<(), ArtifactError> {
+        let Some(values) = t.as_compact() else {
+            self.initializers.push(initializer(result, t));
+            return Ok(());
+        };
+        let description =
+            compact::write(&mut self.builder, &mut self.initializers, result, (t.dims(), values))?;
+        if let (Some(last), Some(_)) = (self.builder.nodes.last_mut(), &self.functions) {
+            last.metadata_props = vec![onnx::metadata(compact::KEY, &description)];
+        }
+        Ok(())
     }
 
     /// Returns the model of all nodes that were added, with `name` as the name of its graph.

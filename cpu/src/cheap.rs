@@ -17,6 +17,9 @@ pub fn cheap(f: Unary) -> bool {
             | Unary::HardSigmoid { .. }
             | Unary::HardSwish
             | Unary::Clip { .. }
+            | Unary::Floor
+            | Unary::Ceil
+            | Unary::Round
     )
 }
 
@@ -34,6 +37,9 @@ pub fn unary(f: Unary, x: &mut [f32]) {
         Unary::Elu { alpha } => each(x, |v| if v < 0.0 { alpha * v.exp_m1() } else { v }),
         Unary::HardSigmoid { alpha, beta } => each(x, |v| (alpha * v + beta).clamp(0.0, 1.0)),
         Unary::HardSwish => each(x, |v| v * (v / 6.0 + 0.5).clamp(0.0, 1.0)),
+        Unary::Floor => each(x, f32::floor),
+        Unary::Ceil => each(x, f32::ceil),
+        Unary::Round => each(x, f32::round_ties_even),
         Unary::Clip { min, max } => {
             let (min, max) = (min.unwrap_or(f32::NEG_INFINITY), max.unwrap_or(f32::INFINITY));
             each(x, |v| {

@@ -4,7 +4,6 @@
 //! never in memory: on a [`Grid`], each of their rows is a line of the operand's planes.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
 
 use tract_onnx::tract_core::internal::*;
 
@@ -12,6 +11,7 @@ use super::columns::Taps;
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Left, Lines, Matrix, Packed, PackedColumns, Right, gemm};
 use super::grid::{Grid, View};
+use super::panels::{PanelSet, Panels};
 use super::parallel::{Tile, chunks, new_tensor, tiles, with_scratch};
 use super::weights::Weight;
 
@@ -59,25 +59,6 @@ pub struct Convolution {
     pub panels: Panels,
 }
 
-/// A weight packed to panels, by group and, for an adjoint, by phase. It is packed at the first use.
-#[derive(Clone, Default)]
-pub struct Panels(Arc<OnceLock<Vec<Vec<f32>>>>);
-
-// tract compares operators to merge equal nodes: panels follow from the rest.
-impl PartialEq for Panels {
-    fn eq(&self, _: &Panels) -> bool {
-        true
-    }
-}
-
-impl Eq for Panels {}
-
-impl std::fmt::Debug for Panels {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Panels")
-    }
-}
-
 /// Sizes of a group of a convolution.
 pub(super) struct GroupSizes {
     /// Output channels.
@@ -105,9 +86,12 @@ impl EvalOp for Convolution {
         let y = new_tensor(&self.dims, |y| match self.direction {
             _ if y.is_empty() => {}
             _ if o * c <= MAX_DIRECT => self.sum_of_taps(&slices, y),
-            _ if self.taps.identity() => self.one_tap(&slices, y),
-            Direction::Forward => self.forward(&slices, y),
-            Direction::Adjoint => self.adjoint(&slices, y),
+            _ if self.taps.identity() => self.with_panels(None, |panels| self.one_tap(panels, &slices, y)),
+            Direction::Forward => self.with_panels(None, |panels| self.forward(panels, &slices, y)),
+            Direction::Adjoint => {
+                let grid = self.taps.grid(MAX_SPARE);
+                self.with_panels(Some(&grid), |panels| self.adjoint((&grid, panels), &slices, y));
+            }
         })?;
         Ok(tvec!(y.into()))
     }
@@ -135,44 +119,13 @@ impl Convolution {
         GroupSizes { o, c, q: c * self.taps.count() }
     }
 
-    /// Returns the panels of all groups: `[o, q]` for a convolution, `[c, o · taps]` by phase for an adjoint.
-    fn panels(&self, grid: Option<&Grid>) -> &[Vec<f32>] {
-        // No lock is held while the threads of the pool pack, since a waiting thread may take up another run of this plan.
-        if let Some(panels) = self.panels.0.get() {
-            return panels;
-        }
-        let GroupSizes { o, c, q } = self.sizes();
-        let count = self.taps.count();
-        let phases: Vec<Vec<usize>> = match grid {
-            Some(grid) => grid.phases.iter().map(|p| p.taps.iter().map(|(tap, _)| *tap).collect()).collect(),
-            None => vec![(0..count).collect()],
-        };
-        let adjoint = |group: usize, taps: &Vec<usize>| {
-            let n = taps.len();
-            let at = |i, t| (group * o + t / n) * q + i * count + taps[t % n];
-            Packed::pack(c, o * n, |i, t| self.weight.value(at(i, t)))
-        };
-        let groups = 0..self.groups;
-        let panels = match self.direction {
-            Direction::Forward => {
-                let forward = |group| Packed::pack(o, q, |i, t| self.weight.value((group * o + i) * q + t));
-                groups.map(forward).collect()
-            }
-            Direction::Adjoint => {
-                groups.flat_map(|group| phases.iter().map(move |taps| adjoint(group, taps))).collect()
-            }
-        };
-        self.panels.0.get_or_init(|| panels)
-    }
-
     /// Computes a convolution of one tap, or, with input and output channels exchanged, its adjoint.
-    fn one_tap(&self, inputs: &[&[f32]], y: &mut [f32]) {
+    fn one_tap(&self, panels: &PanelSet<'_>, inputs: &[&[f32]], y: &mut [f32]) {
         let GroupSizes { o, c, .. } = self.sizes();
         let (o, c) = if self.direction == Direction::Forward { (o, c) } else { (c, o) };
         let (x, plane, groups) = (inputs[0], self.taps.plane(), self.dims[0] * self.groups);
-        let panels = self.panels(None);
         let left = |group: usize, row: usize| {
-            Left::Packed(Packed::from_panels(&panels[group % self.groups], o), row)
+            Left::Packed(Packed::from_panels(panels.phase(group % self.groups, 0), o), row)
         };
         if plane >= MIN_STRIPPED {
             let strip_width = strip(plane, (STRIP / c.max(o)).clamp(128, 1024));
@@ -205,11 +158,10 @@ impl Convolution {
         }
     }
 
-    fn forward(&self, inputs: &[&[f32]], y: &mut [f32]) {
+    fn forward(&self, panels: &PanelSet<'_>, inputs: &[&[f32]], y: &mut [f32]) {
         let GroupSizes { o, c, .. } = self.sizes();
         let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(MAX_SPARE));
         let (x, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
-        let panels = self.panels(None);
         let lay = |channel: usize, points: &Range<usize>, target: &mut [f32]| {
             let x = &x[channel * plane..][..plane];
             let size = target.len() / phases;
@@ -230,7 +182,8 @@ impl Convolution {
             let offsets: Vec<usize> =
                 (0..c).flat_map(|i| grid.taps.iter().map(move |tap| line(i) + offset(tap))).collect();
             let right = Right::Lines(Lines::new(laid, &offsets));
-            let left = Left::Packed(Packed::from_panels(&panels[tile.group % self.groups], o), tile.row);
+            let left =
+                Left::Packed(Packed::from_panels(panels.phase(tile.group % self.groups, 0), o), tile.row);
             if points.len() == tile.columns {
                 gemm(offsets.len(), tile, left, right);
             } else {
@@ -278,11 +231,10 @@ impl Convolution {
         }
     }
 
-    fn adjoint(&self, inputs: &[&[f32]], y: &mut [f32]) {
+    fn adjoint(&self, (grid, panels): (&Grid, &PanelSet<'_>), inputs: &[&[f32]], y: &mut [f32]) {
         let GroupSizes { o, c, .. } = self.sizes();
-        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(MAX_SPARE));
-        let (s, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
-        let panels = self.panels(Some(&grid));
+        let (positions, plane) = (self.taps.positions(), self.taps.plane());
+        let (s, groups) = (inputs[0], self.dims[0] * self.groups);
         let width = |points: &Range<usize>| points.len().next_multiple_of(Lines::VECTOR);
         let size = |view: &View| {
             let nonempty = view.points.iter().filter(|points| !points.is_empty());
@@ -300,7 +252,7 @@ impl Convolution {
                 let offset = move |channel: usize, shift: usize| channel * size + first - shift;
                 let offsets: Vec<usize> =
                     (0..o).flat_map(|j| phase.taps.iter().map(move |(_, shift)| offset(j, *shift))).collect();
-                let panels = &panels[tile.group % self.groups * phases + i];
+                let panels = panels.phase(tile.group % self.groups, i);
                 let left = Left::Packed(Packed::from_panels(panels, c), tile.row);
                 let (rows, width) = (tile.rows, width(points));
                 with_scratch(rows * width, |sums| {

@@ -20,7 +20,7 @@ impl Convolution {
     pub(super) fn sum_of_taps(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let GroupSizes { o, c, .. } = self.sizes();
         let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
-        let x = inputs[0];
+        let (x, weights) = (inputs[0], self.weight.floats());
         let (planes, width) = match self.direction {
             Direction::Forward => (o, positions),
             Direction::Adjoint => (c, plane),
@@ -32,7 +32,7 @@ impl Convolution {
         chunks(y, width, |row, y| {
             let (group, i) = (row / planes, row % planes);
             let weight = |o_: usize, c_: usize| {
-                self.weight.values((group % self.groups * o + o_) * c * count + c_ * count, count)
+                &weights[(group % self.groups * o + o_) * c * count + c_ * count..][..count]
             };
             let operand = |j: usize| (weight(i, j), &x[(group * c + j) * plane..][..plane]);
             let result = |j: usize| (weight(j, i), &x[(group * o + j) * positions..][..positions]);

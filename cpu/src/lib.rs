@@ -21,6 +21,8 @@ mod linear;
 mod lookup;
 mod loops;
 mod operands;
+mod packing;
+mod panels;
 mod parallel;
 mod pointwise;
 mod prim;

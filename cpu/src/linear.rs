@@ -4,9 +4,9 @@
 use tract_onnx::tract_core::internal::*;
 
 use super::epilogue::{Piece, Step, apply};
-use super::gemm::{Left, Matrix, Packed, gemm};
+use super::gemm::{CompactMatrix, Left, Matrix, Packed, Right, gemm};
 use super::parallel::{chunks, new_tensor, tiles, with_scratch};
-use super::weights::{Weight, transformed};
+use super::weights::{Elements, Weight, transformed};
 use dlbc_ops::prim::Transform;
 
 /// Maximum number of rows for which the matrix is read once, without packing; memory bandwidth then determines the time.
@@ -92,36 +92,39 @@ impl TypedOp for Linear {
 
 impl Linear {
     fn row(&self, row: usize, inputs: &[&[f32]], y: &mut [f32]) {
-        let x = &inputs[0][row * self.k..][..self.k];
+        let (x, elements) = (&inputs[0][row * self.k..][..self.k], self.weight.elements());
         let size = if self.transposed { 64 } else { COLUMNS };
         let f = |at: usize, y: &mut [f32]| {
             y.fill(0.0);
-            if self.transposed {
-                for (j, y) in y.iter_mut().enumerate() {
-                    let w = self.weight.values((at + j) * self.k, self.k);
-                    *y = match self.transform {
-                        Transform::Id => dot(x, w, |w| w),
-                        Transform::Abs => dot(x, w, f32::abs),
-                        transform => dot(x, w, |w| transformed(transform, w)),
-                    };
-                }
-            } else {
-                let mut sum = [0.0f32; COLUMNS];
-                for (block, x) in x.chunks(RUN).enumerate() {
-                    let sum = &mut sum[..y.len()];
-                    sum.fill(0.0);
-                    for (i, x) in x.iter().enumerate() {
-                        let w = self.weight.values((block * RUN + i) * self.n + at, y.len());
-                        let pairs = sum.iter_mut().zip(w);
-                        match self.transform {
-                            Transform::Id => pairs.for_each(|(y, w)| *y += x * w),
-                            Transform::Abs => pairs.for_each(|(y, w)| *y += x * w.abs()),
-                            transform => pairs.for_each(|(y, w)| *y += x * transformed(transform, *w)),
-                        }
+            let length = if self.transposed { self.k } else { y.len() };
+            with_scratch(elements.buffer(length), |buffer| {
+                if self.transposed {
+                    for (j, y) in y.iter_mut().enumerate() {
+                        let w = elements.line((at + j) * self.k, self.k, buffer);
+                        *y = match self.transform {
+                            Transform::Id => dot(x, w, |w| w),
+                            Transform::Abs => dot(x, w, f32::abs),
+                            transform => dot(x, w, |w| transformed(transform, w)),
+                        };
                     }
-                    y.iter_mut().zip(sum).for_each(|(y, s)| *y += *s);
+                } else {
+                    let mut sum = [0.0f32; COLUMNS];
+                    for (block, x) in x.chunks(RUN).enumerate() {
+                        let sum = &mut sum[..y.len()];
+                        sum.fill(0.0);
+                        for (i, x) in x.iter().enumerate() {
+                            let w = elements.line((block * RUN + i) * self.n + at, y.len(), buffer);
+                            let pairs = sum.iter_mut().zip(w);
+                            match self.transform {
+                                Transform::Id => pairs.for_each(|(y, w)| *y += x * w),
+                                Transform::Abs => pairs.for_each(|(y, w)| *y += x * w.abs()),
+                                transform => pairs.for_each(|(y, w)| *y += x * transformed(transform, *w)),
+                            }
+                        }
+                        y.iter_mut().zip(sum).for_each(|(y, s)| *y += *s);
+                    }
                 }
-            }
+            });
             apply(&self.steps, inputs, Piece { row, width: self.n, at }, y);
         };
         // A tile is worth a thread if it reads enough elements of B.
@@ -164,12 +167,18 @@ impl Linear {
 
     fn product(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (k, n) = (self.k, self.n);
-        let b = |column: usize| match self.transposed {
-            true => {
-                let rows = Matrix::rows(self.weight.from(column * k), k);
-                Matrix { transform: self.transform, ..rows.transposed() }
+        let (transform, transposed) = (self.transform, self.transposed);
+        let b = |column: usize| {
+            let (first, line) = if transposed { (column * k, k) } else { (column, n) };
+            match self.weight.elements() {
+                Elements::Floats(values) => {
+                    let rows = Matrix { transform, ..Matrix::rows(&values[first..], line) };
+                    Right::Strided(if transposed { rows.transposed() } else { rows })
+                }
+                Elements::Compact(data) => {
+                    Right::Compact(CompactMatrix { data, first, line, transposed, transform })
+                }
             }
-            false => Matrix { transform: self.transform, ..Matrix::rows(self.weight.from(column), n) },
         };
         let x = Matrix::rows(inputs[0], k);
         let max_tile = (self.rows.min(256).next_multiple_of(Packed::step()), 192);

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::NodeId;
 use dlbc_ops::prim::Transform;
-use dlbc_ops::tensor::{DType, Tensor, TensorView};
+use dlbc_ops::tensor::{Compact, DType, Tensor, TensorView};
 use tract_onnx::tract_core::internal as tr;
+
+use super::gemm::{Loop, widest};
 
 /// Copies a tensor to tract, which owns its memory. Floats of any width become float32.
 pub fn to_tract(t: &TensorView<'_>) -> tr::TractResult<tr::Tensor> {
@@ -75,8 +77,10 @@ pub fn transformed(transform: Transform, v: f32) -> f32 {
 /// Values of a matrix.
 #[derive(Clone)]
 enum Values {
-    /// The tensor of the program, which can be read without a copy.
+    /// The tensor of the program, whose float32 values can be read without a copy.
     Shared(Tensor),
+    /// The values of a tensor of the program that are stored in fewer bits.
+    Compact(Arc<Compact>),
     /// A copy, converted to float32 or transformed.
     Copied(Arc<Vec<f32>>),
     /// An input of the plan, by its index among the borrowed inputs.
@@ -102,15 +106,69 @@ pub fn with_borrowed<T>(matrices: Vec<Tensor>, f: impl FnOnce() -> T) -> T {
 }
 
 impl Values {
-    fn get(&self) -> &[f32] {
-        match self {
-            // `Shared` holds only float32 tensors.
-            Values::Shared(t) => t.as_f32().unwrap_or_default(),
-            Values::Copied(v) => v,
-            // Replaced by `of_this_run` before any read.
-            Values::Borrowed(_) => &[],
+    /// Returns the values of a tensor of the program, copied only if they cannot be read in place.
+    fn of(tensor: &Tensor) -> Values {
+        match tensor.as_compact() {
+            Some(values) => Values::Compact(values.clone()),
+            None if tensor.as_f32().is_some() => Values::Shared(tensor.clone()),
+            None => Values::Copied(Arc::new(tensor.to_f32())),
         }
     }
+
+    fn get(&self) -> Elements<'_> {
+        match self {
+            // `Shared` holds only float32 tensors.
+            Values::Shared(t) => Elements::Floats(t.as_f32().unwrap_or_default()),
+            Values::Compact(values) => Elements::Compact(values),
+            Values::Copied(v) => Elements::Floats(v),
+            // Replaced by `of_this_run` before any read.
+            Values::Borrowed(_) => Elements::Floats(&[]),
+        }
+    }
+}
+
+/// Elements of a matrix in memory.
+#[derive(Clone, Copy)]
+pub enum Elements<'a> {
+    /// Each is stored.
+    Floats(&'a [f32]),
+    /// They are stored in fewer bits, and widened where they are read.
+    Compact(&'a Compact),
+}
+
+impl<'a> Elements<'a> {
+    /// Returns `len` elements from `at` on, which are widened to `buffer` if they are stored in fewer bits.
+    #[inline]
+    pub fn line<'b>(self, at: usize, len: usize, buffer: &'b mut [f32]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        match self {
+            Elements::Floats(values) => &values[at..at + len],
+            Elements::Compact(values) => {
+                widen(values, at, &mut buffer[..len]);
+                &buffer[..len]
+            }
+        }
+    }
+
+    /// Returns the number of elements that [`Elements::line`] needs a buffer for.
+    pub fn buffer(self, len: usize) -> usize {
+        if matches!(self, Elements::Compact(_)) { len } else { 0 }
+    }
+}
+
+/// Writes the values from `at` on that are stored in fewer bits.
+pub fn widen(values: &Compact, at: usize, to: &mut [f32]) {
+    /// Widening of a line.
+    struct Widen<'a>(&'a Compact, usize, &'a mut [f32]);
+    impl Loop for Widen<'_> {
+        #[inline(always)]
+        fn run(self) {
+            self.0.widen(self.1, self.2);
+        }
+    }
+    widest(Widen(values, at, to));
 }
 
 /// A matrix `[o, q]` of a product.
@@ -137,26 +195,26 @@ impl Weight {
     pub fn of_this_run(&self) -> Option<Weight> {
         let Values::Borrowed(at) = self.values else { return None };
         let tensor = BORROWED.with_borrow(|all| all.get(at).cloned())?;
-        let values = match tensor.as_f32() {
-            Some(_) => Values::Shared(tensor),
-            None => Values::Copied(Arc::new(tensor.to_f32())),
-        };
-        Some(Weight { values, ..self.clone() })
+        Some(Weight { values: Values::of(&tensor), ..self.clone() })
     }
 
-    /// Returns value `at`, transformed.
-    pub fn value(&self, at: usize) -> f32 {
-        transformed(self.transform, self.values.get()[at])
+    /// Returns the elements, without the transform.
+    pub fn elements(&self) -> Elements<'_> {
+        self.values.get()
     }
 
-    /// Returns `len` values from `at` on, without the transform.
-    pub fn values(&self, at: usize, len: usize) -> &[f32] {
-        &self.values.get()[at..at + len]
+    /// Returns the elements of a matrix to which the transform was applied when the program was planned.
+    pub fn floats(&self) -> &[f32] {
+        match self.values.get() {
+            Elements::Floats(values) => values,
+            // `ApplyTransform::AtPlan` copies them.
+            Elements::Compact(_) => &[],
+        }
     }
 
-    /// Returns all values from `at` on, without the transform.
-    pub fn from(&self, at: usize) -> &[f32] {
-        &self.values.get()[at..]
+    /// Returns the transform that products apply to the elements.
+    pub fn transform(&self) -> Transform {
+        self.transform
     }
 }
 
@@ -165,7 +223,11 @@ impl PartialEq for Weight {
         let same = match (&self.values, &other.values) {
             (Values::Borrowed(a), Values::Borrowed(b)) => a == b,
             (Values::Borrowed(_), _) | (_, Values::Borrowed(_)) => false,
-            _ => std::ptr::eq(self.values.get(), other.values.get()),
+            _ => match (self.values.get(), other.values.get()) {
+                (Elements::Floats(a), Elements::Floats(b)) => std::ptr::eq(a, b),
+                (Elements::Compact(a), Elements::Compact(b)) => std::ptr::eq(a, b),
+                _ => false,
+            },
         };
         same && self.q == other.q && self.transform == other.transform
     }
@@ -175,7 +237,7 @@ impl Eq for Weight {}
 
 impl fmt::Debug for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Weight({} values, rows of {})", self.values.get().len(), self.q)
+        write!(f, "Weight(rows of {})", self.q)
     }
 }
 
@@ -192,7 +254,7 @@ pub enum ApplyTransform {
 #[derive(Default)]
 pub struct Cache {
     tensors: HashMap<(NodeId, Transform), Arc<tr::Tensor>>,
-    values: HashMap<(NodeId, Transform), Values>,
+    values: HashMap<(NodeId, Transform, ApplyTransform), Values>,
     weights: HashMap<(NodeId, Transform, ApplyTransform), Weight>,
 }
 
@@ -234,16 +296,16 @@ impl Cache {
         if let Some(w) = self.weights.get(&(node, transform, apply)) {
             return Weight { q, ..w.clone() };
         }
-        let shared = self.values.get(&(node, stored));
+        let shared = self.values.get(&(node, stored, apply));
         let values = shared.cloned().unwrap_or_else(|| {
-            if stored == Transform::Id && tensor.as_f32().is_some() {
-                return Values::Shared(tensor.clone());
+            if stored == Transform::Id && (apply == ApplyTransform::AtUse || tensor.as_compact().is_none()) {
+                return Values::of(tensor);
             }
             let mut values = tensor.to_f32();
             values.iter_mut().for_each(|v| *v = transformed(stored, *v));
             Values::Copied(Arc::new(values))
         });
-        self.values.insert((node, stored), values.clone());
+        self.values.insert((node, stored, apply), values.clone());
         let weight = Weight { values, q, transform: at_use };
         self.weights.insert((node, transform, apply), weight.clone());
         weight
@@ -253,7 +315,7 @@ impl Cache {
     pub fn bytes(&self) -> u64 {
         let tensors: usize = self.tensors.values().map(|t| t.len() * t.datum_type().size_of()).sum();
         let copied = self.values.values().map(|v| match v {
-            Values::Shared(_) | Values::Borrowed(_) => 0,
+            Values::Shared(_) | Values::Compact(_) | Values::Borrowed(_) => 0,
             Values::Copied(v) => v.len() * 4,
         });
         (tensors + copied.sum::<usize>()) as u64

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dlbc_ops::tensor::{DType, Tensor, TensorView};
+use dlbc_ops::tensor::{Tensor, TensorView};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::kernel::storage::Storage;
 use dlbc_ptx::{Device, DeviceError};
@@ -149,7 +149,7 @@ impl Resident {
 /// Converts a tensor's values to the device's representation.
 pub(crate) fn to_device<'a>(tensor: &'a TensorView<'_>) -> Cow<'a, [u8]> {
     let bytes = match Kind::of(tensor.dtype()) {
-        Kind::F if tensor.dtype() == DType::F32 => return Cow::Borrowed(tensor.bytes()),
+        Kind::F if tensor.as_f32().is_some() => return Cow::Borrowed(tensor.bytes()),
         Kind::F => tensor.to_f32().iter().flat_map(|v| v.to_le_bytes()).collect(),
         Kind::I => tensor.to_i64().iter().flat_map(|v| v.to_le_bytes()).collect(),
         Kind::B => tensor.to_i64().iter().flat_map(|v| u32::from(*v != 0).to_le_bytes()).collect(),

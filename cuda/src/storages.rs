@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
-use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ops::tensor::{Compact, DType, Numbers, Tensor};
 use dlbc_ptx::kernel::storage::Storage;
 
 /// Minimum number of elements of a constant that is stored in a narrow type.
@@ -23,7 +23,7 @@ pub(crate) struct HostKey {
 
 impl HostKey {
     pub(crate) fn new(tensor: &Tensor) -> HostKey {
-        let (address, bytes) = (tensor.bytes().as_ptr() as usize, tensor.bytes().len());
+        let (address, bytes) = tensor.identity();
         HostKey { address, bytes, dtype: tensor.dtype() }
     }
 }
@@ -56,6 +56,9 @@ fn narrowest(tensor: &Tensor) -> Storage {
     if tensor.dims().len() < 2 || tensor.elems() < MIN_ELEMS {
         return Storage::F32;
     }
+    if let Some(values) = tensor.as_compact() {
+        return stored_type(values).unwrap_or_default();
+    }
     let words = || tensor.bytes().chunks_exact(4);
     match tensor.dtype() {
         DType::Bf16 => Storage::Bf16,
@@ -63,6 +66,16 @@ fn narrowest(tensor: &Tensor) -> Storage {
         DType::F32 if words().all(|b| b[0] == 0 && b[1] == 0) => Storage::Bf16,
         DType::F32 if words().all(|b| exact_half([b[0], b[1], b[2], b[3]]).is_some()) => Storage::F16,
         _ => Storage::F32,
+    }
+}
+
+/// Returns the type in which values of fewer bits are stored, if the device has it.
+fn stored_type(values: &Compact) -> Option<Storage> {
+    match values.numbers() {
+        _ if values.steps().is_some() => None,
+        Numbers::Bf16 => Some(Storage::Bf16),
+        Numbers::F16 => Some(Storage::F16),
+        Numbers::Whole { .. } => None,
     }
 }
 
@@ -87,11 +100,19 @@ fn exact_half(bytes: [u8; 4]) -> Option<u16> {
 
 /// Returns the bytes of a float tensor in a narrow type that holds its values, padded to a multiple of 4.
 pub(crate) fn narrow_bytes(tensor: &Tensor, storage: Storage) -> Cow<'_, [u8]> {
-    let bytes = tensor.bytes();
-    let stored = matches!(
-        (tensor.dtype(), storage),
-        (DType::Bf16, Storage::Bf16) | (DType::F16, Storage::F16) | (DType::F32, Storage::F32)
-    );
+    let compact = tensor.as_compact();
+    if storage == Storage::F32
+        && let Some(values) = compact
+    {
+        return Cow::Owned(values.to_f32().iter().flat_map(|v| v.to_le_bytes()).collect());
+    }
+    let is_stored = compact.is_some_and(|values| stored_type(values) == Some(storage));
+    let bytes = compact.filter(|_| is_stored).map_or_else(|| tensor.bytes(), |values| values.stored());
+    let stored = is_stored
+        || matches!(
+            (tensor.dtype(), storage),
+            (DType::Bf16, Storage::Bf16) | (DType::F16, Storage::F16) | (DType::F32, Storage::F32)
+        );
     if stored && bytes.len().is_multiple_of(4) {
         return Cow::Borrowed(bytes);
     }

@@ -6,6 +6,7 @@
 mod common;
 
 mod artifacts;
+mod compact;
 mod composite_files;
 mod composites;
 mod contrast;

@@ -1,8 +1,10 @@
 //! ONNX form of tensors, element types and value types.
 
+use std::sync::Arc;
+
 use dlbc_ops::tensor::{DType, Tensor, TensorType};
 use dlbc_proto::onnx::{AttributeProto, TensorProto, ValueInfoProto};
-use dlbc_proto::{Bytes, DataType, write};
+use dlbc_proto::{Bytes, DataType, Model, write};
 
 /// Converts a tensor; its bytes are shared, not copied.
 pub(crate) fn initializer(name: &str, t: &Tensor) -> TensorProto {
@@ -33,6 +35,28 @@ pub(crate) fn code(dtype: DType) -> DataType {
         DType::U64 => DataType::U64,
         DType::Bool => DataType::Bool,
     }
+}
+
+/// Reads a tensor of a file.
+///
+/// # Errors
+/// For strings, and for bytes that do not fill the shape.
+pub(crate) fn read_tensor(model: &Model, proto: &TensorProto) -> Result<Tensor, String> {
+    let data = model.tensor(proto).map_err(|e| e.to_string())?;
+    let dims = data.dims.iter().map(|d| usize::try_from(*d).ok()).collect::<Option<Vec<usize>>>();
+    let dtype = element_type(data.dtype)
+        .ok_or_else(|| format!("constant: expected numbers or bool, found {}", data.dtype))?;
+    let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, Arc::new(data.bytes)));
+    tensor.ok_or_else(|| "constant: expected bytes that fill its shape".into())
+}
+
+/// Converts an element type; `None` if tensors cannot have it.
+fn element_type(dtype: DataType) -> Option<DType> {
+    let floats = [DType::F32, DType::F64, DType::F16, DType::Bf16];
+    let signed = [DType::I8, DType::I16, DType::I32, DType::I64];
+    let unsigned = [DType::U8, DType::U16, DType::U32, DType::U64];
+    let all = floats.into_iter().chain(signed).chain(unsigned).chain([DType::Bool]);
+    all.into_iter().find(|d| code(*d) == dtype)
 }
 
 /// An integer-list attribute of sizes.

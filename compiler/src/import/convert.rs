@@ -32,11 +32,7 @@ pub fn convert(
     let tensor = tensor.ok_or_else(|| {
         error(OpError::invalid("bytes of the tensor", "as many as its shape takes", "another number"))
     })?;
-    Ok(if dtype.is_float() && dtype != DType::F32 {
-        Tensor::from_f32(tensor.dims(), &tensor.to_f32())
-    } else {
-        tensor
-    })
+    Ok(if dtype.is_float() { tensor.to_f32_tensor() } else { tensor })
 }
 
 /// Returns the narrow type of elements that tensors have no type for.

@@ -1,6 +1,7 @@
 //! Strided matrices with an operand transform.
 
 use dlbc_ops::prim::Transform;
+use dlbc_ops::tensor::Compact;
 
 /// A matrix in a slice. Element `(i, j)` has the index `i·row + j·column`.
 #[derive(Clone, Copy)]
@@ -25,4 +26,19 @@ impl<'a> Matrix<'a> {
     pub fn transposed(self) -> Matrix<'a> {
         Matrix { row: self.column, column: self.row, ..self }
     }
+}
+
+/// A row-major matrix whose values are stored in fewer bits.
+#[derive(Clone, Copy)]
+pub struct CompactMatrix<'a> {
+    /// The elements.
+    pub data: &'a Compact,
+    /// Index of the element in row 0 and column 0.
+    pub first: usize,
+    /// Number of elements from one line in memory to the next.
+    pub line: usize,
+    /// True if lines in memory are columns, not rows.
+    pub transposed: bool,
+    /// Transform that is applied to each element.
+    pub transform: Transform,
 }

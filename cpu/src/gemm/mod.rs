@@ -13,7 +13,7 @@ mod tests;
 
 pub use kernel::widest;
 use kernel::{Isa, ROWS, VECTORS, WIDEST};
-pub use matrix::Matrix;
+pub use matrix::{CompactMatrix, Matrix};
 use operand::Terms;
 pub use operand::{LINE, Lines, Loop, Shifted};
 pub use pack::copy;
@@ -70,6 +70,8 @@ pub enum Right<'a> {
     Strided(Matrix<'a>),
     /// A packed operand, and the first column to read, which must begin a block.
     Packed(PackedColumns<'a>, usize),
+    /// A matrix in fewer bits, which the product widens and packs.
+    Compact(CompactMatrix<'a>),
     /// Lines in memory, which are read without packing.
     Lines(Lines<'a>),
 }
@@ -111,12 +113,11 @@ impl Packed<'_> {
         m.next_multiple_of(Isa::best().rows) * k
     }
 
-    /// Packs `m` rows of `k` terms `value(row, term)`, in the threads of the pool.
-    pub fn pack(m: usize, k: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Vec<f32> {
+    /// Packs `m` rows of terms `value(row, term)` into `data`, which has [`Packed::size`] elements, in the threads of the pool.
+    pub fn fill_with(m: usize, data: &mut [f32], value: impl Fn(usize, usize) -> f32 + Sync) {
         let high = Isa::best().rows;
         let rows = m.next_multiple_of(high);
-        let mut data = vec![0.0; rows * k];
-        chunks(&mut data, rows * TERMS, |block, to| {
+        chunks(data, rows * TERMS, |block, to| {
             let (from, terms) = (block * TERMS, to.len() / rows);
             for at in (0..m).step_by(high) {
                 let panel_rows = high.min(m - at);
@@ -126,7 +127,6 @@ impl Packed<'_> {
                 }
             }
         });
-        data
     }
 
     /// Packs `a [m, k]` into `data`, which has [`Packed::size`] elements, in the threads of the pool.
@@ -207,7 +207,7 @@ fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add
         }
     };
     let right_columns = match b {
-        Right::Strided(_) => COLUMNS.min(n.next_multiple_of(isa.lanes)),
+        Right::Strided(_) | Right::Compact(_) => COLUMNS.min(n.next_multiple_of(isa.lanes)),
         Right::Lines(_) => 0,
         Right::Packed(b, first) => {
             let whole = n % COLUMNS == 0 || first + n == b.columns;
@@ -238,11 +238,14 @@ fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add
                 for start in (0..n).step_by(COLUMNS) {
                     let columns = COLUMNS.min(n - start);
                     let widths = widths(columns, isa.lanes);
+                    let lines = widths.clone().map(|(column, vectors)| (column, vectors * isa.lanes));
                     let right: &[f32] = match b {
                         Right::Strided(b) => {
-                            let panels =
-                                widths.clone().map(|(column, vectors)| (column, vectors * isa.lanes));
-                            pack::columns(b, (start, columns), (from, terms), panels, packed_b);
+                            pack::columns(b, (start, columns), (from, terms), lines, packed_b);
+                            packed_b
+                        }
+                        Right::Compact(b) => {
+                            pack::compact_columns(b, (start, columns), (from, terms), lines, packed_b);
                             packed_b
                         }
                         Right::Packed(b, first) => &b.data[from * b.padded + (first + start) * terms..],

@@ -3,8 +3,9 @@
 use dlbc_ops::prim::Transform;
 
 use super::kernel::{Isa, prefetch};
-use super::matrix::Matrix;
-use crate::weights::transformed;
+use super::matrix::{CompactMatrix, Matrix};
+use crate::parallel::with_scratch;
+use crate::weights::{transformed, widen};
 
 /// Number of lines to prefetch ahead.
 const AHEAD: usize = 8;
@@ -89,6 +90,37 @@ pub fn columns(
             }
         }
         transform(b.transform, to);
+    }
+}
+
+/// Packs columns like [`columns`], from a matrix in fewer bits.
+pub fn compact_columns(
+    b: CompactMatrix<'_>,
+    (first, columns): (usize, usize),
+    (from, k): (usize, usize),
+    panels: impl Iterator<Item = (usize, usize)> + Clone,
+    to: &mut [f32],
+) {
+    if !b.transposed {
+        with_scratch(columns, |line| {
+            for t in 0..k {
+                widen(b.data, b.first + (from + t) * b.line + first, line);
+                spread(line, t, k, panels.clone(), to);
+            }
+        });
+        let width: usize = panels.map(|(_, width)| width).sum();
+        transform(b.transform, &mut to[..k * width]);
+        return;
+    }
+    for (at, width) in panels {
+        let existing = width.min(columns - at);
+        with_scratch(existing * k, |lines| {
+            for (j, line) in lines.chunks_exact_mut(k).enumerate() {
+                widen(b.data, b.first + (first + at + j) * b.line + from, line);
+            }
+            let panel = Matrix { transform: b.transform, ..Matrix::rows(lines, k).transposed() };
+            self::columns(panel, (0, existing), (0, k), std::iter::once((0, width)), &mut to[at * k..]);
+        });
     }
 }
 

@@ -41,7 +41,8 @@ fn check(isa: &Isa, [m, k, n]: [usize; 3], transposed: [bool; 2]) {
         assert_eq!(y, z, "{m}x{k}x{n} {transposed:?}: rows packed before");
         PackedColumns::with(mb, k, n, |b| gemm(k, &mut Tile::whole(&mut z, m, n), ma, Right::Packed(b, 0)));
         assert_eq!(y, z, "{m}x{k}x{n} {transposed:?}: columns packed before");
-        let packed = Packed::pack(m, k, |i, t| ma.data[i * ma.row + t * ma.column]);
+        let mut packed = vec![0.0; Packed::size(m, k)];
+        Packed::fill_with(m, &mut packed, |i, t| ma.data[i * ma.row + t * ma.column]);
         gemm(k, &mut Tile::whole(&mut z, m, n), Left::Packed(Packed::from_panels(&packed, m), 0), mb);
         assert_eq!(y, z, "{m}x{k}x{n} {transposed:?}: rows made");
     }

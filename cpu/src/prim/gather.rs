@@ -9,12 +9,12 @@ use crate::lookup::Lookup;
 
 impl CpuPrimitive for Gather {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
-        if !moves_floats(w, at) {
-            return Ok(None);
-        }
         let table = w.constant(at.operands[0]).filter(|_| self.axis == 0);
         if let Some(lookup) = table.and_then(|t| Lookup::new(title(w, at), &t)) {
             return w.wire(&at.name, lookup, &[at.input(w, 1)]).map(Some);
+        }
+        if !moves_floats(w, at) {
+            return Ok(None);
         }
         let dim = w.dims(at.operands[0])[self.axis];
         let dims = w.dims(at.v);

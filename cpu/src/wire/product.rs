@@ -5,9 +5,10 @@ use dlbc_ops::prim::{self, Prim, Transform};
 use tract_onnx::tract_core::internal::*;
 
 use crate::columns::Taps;
-use crate::conv::{Convolution, Direction, MAX_DIRECT, Panels};
+use crate::conv::{Convolution, Direction, MAX_DIRECT};
 use crate::epilogue::Step;
 use crate::linear::Linear;
+use crate::panels::Panels;
 use crate::products::Chain;
 use crate::weights::{ApplyTransform, Weight};
 use crate::wiring::Wiring;

@@ -3,7 +3,7 @@
 use super::quantisation::Steps;
 use super::quantisation_layout::{Layout, finite, positive};
 use super::read::{MICROSOFT, Reader, Reading};
-use super::{Div, Gather, Mul, Op, QuantisedRows, Sub};
+use super::{Div, Gather, Mul, Op, Sub};
 use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{DType, Tensor};
@@ -39,16 +39,8 @@ pub(super) fn dequantise(
     layout: Layout,
 ) -> Result<Value, OpError> {
     layout.check(r, x, scale, zero)?;
-    if let (Some(numbers), Some(scales)) = (r.constant(x), r.constant(scale)) {
-        let zeros = match zero {
-            Some(zero) => r.constant(zero),
-            None => Some(Tensor::from_i64(&[], &[0])),
-        };
-        if let Some(zeros) = zeros {
-            r.check_size(&numbers.ty().with_dtype(DType::F32))?;
-            let values = layout.values(&numbers, &scales.to_f32(), &zeros.to_f32());
-            return Ok(r.add_constant(Tensor::from_f32(numbers.dims(), &values)));
-        }
+    if let Some(values) = constant(r, x, scale, zero, layout)? {
+        return Ok(values);
     }
     let steps = layout.steps(r, x, scale, zero)?;
     if layout == Layout::Tensor
@@ -59,14 +51,34 @@ pub(super) fn dequantise(
     decode(r, x, Some(steps.scale), steps.zero)
 }
 
-/// Adds the values of rows of a constant table, and what moves them after the look-up; `None` for other tensors.
+/// Adds the values of constant numbers with constant steps; `None` if something is computed.
+fn constant(
+    r: &mut Reading,
+    x: Value,
+    scale: Value,
+    zero: Option<Value>,
+    layout: Layout,
+) -> Result<Option<Value>, OpError> {
+    let (Some(numbers), Some(scales)) = (r.constant(x), r.constant(scale)) else { return Ok(None) };
+    let zeros = match zero {
+        Some(zero) => r.constant(zero),
+        None => Some(Tensor::from_i64(&[], &[0])),
+    };
+    let Some(zeros) = zeros else { return Ok(None) };
+    r.check_size(&numbers.ty().with_dtype(DType::F32))?;
+    let values = layout.values(&numbers, r.narrow(x), scales.to_f32(), zeros.to_f32())?;
+    Ok(Some(r.add_constant(values)))
+}
+
+/// Adds the look-up of rows in the values of a constant table, and what moves them after the look-up; `None` for other tensors.
 fn rows(r: &mut Reading, x: Value, steps: Steps, moves: usize) -> Result<Option<Value>, OpError> {
     let (op, operands) = (r.graph.op(x.node).clone(), r.graph.node_inputs(x.node));
     match op {
-        Op::Gather(Gather { axis: 0 }) if r.constant(operands[0]).is_some() => {
-            let operands: Vec<Value> =
-                [operands[0], operands[1], steps.scale].into_iter().chain(steps.zero).collect();
-            Ok(Some(r.add(QuantisedRows, &operands)?))
+        Op::Gather(Gather { axis: 0 }) => {
+            match constant(r, operands[0], steps.scale, steps.zero, Layout::Tensor)? {
+                Some(table) => Ok(Some(r.add(op, &[table, operands[1]])?)),
+                None => Ok(None),
+            }
         }
         Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) if moves > 0 => {
             match rows(r, operands[0], steps, moves - 1)? {

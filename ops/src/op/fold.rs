@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use super::fold_compact::{self, Folded};
 use super::{Activation, Arithmetic, Function, Op};
 use crate::OpError;
 use crate::graph::{Graph, Value};
 use crate::prim::{Binary, Builder, Prim, Unary, reference};
 use crate::program::Output;
-use crate::tensor::{Array, DType, Dim, Tensor, TensorType};
+use crate::tensor::{Array, Dim, Tensor, TensorType};
 
 /// Size of the largest result that is folded; larger ones are left to the engine.
 const LARGEST_FOLD_BYTES: u64 = 64 << 20;
@@ -57,7 +58,7 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
     if inputs.is_empty() {
         // A constant, or a range of known length.
         return match op {
-            Op::Range(r) if small(ty) && r.start.as_known().is_some() => {
+            Op::Range(r) if is_small(ty) && r.start.as_known().is_some() => {
                 Ok(Some(Op::Const(eval(op, &[], ty)?)))
             }
             _ => Ok(None),
@@ -70,18 +71,17 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
     }
     let constants: Option<Vec<&Tensor>> = inputs.iter().map(|v| graph.constant(*v)).collect();
     if let Some(constants) = constants {
-        // Narrow weights fold at any size: an engine would convert them once per stage.
-        if let (Op::Cast(_), DType::F32, [t]) = (op, ty.dtype, constants.as_slice())
-            && t.dtype().is_float()
-        {
-            return Ok(Some(Op::Const(t.to_f32_tensor())));
-        }
-        return if small(ty) { Ok(Some(Op::Const(eval(op, &constants, ty)?))) } else { Ok(None) };
+        return match fold_compact::fold(op, &constants, ty)? {
+            Folded::Constant(t) => Ok(Some(Op::Const(t))),
+            Folded::Computed if is_small(ty) => Ok(Some(Op::Const(eval(op, &constants, ty)?))),
+            Folded::Computed | Folded::Unfolded => Ok(None),
+        };
     }
     fold_dims(graph, op, inputs, ty)
 }
 
-fn small(ty: &TensorType) -> bool {
+/// Returns whether a result of this type is folded.
+pub(super) fn is_small(ty: &TensorType) -> bool {
     ty.bytes().is_some_and(|b| b <= LARGEST_FOLD_BYTES)
 }
 

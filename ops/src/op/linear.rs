@@ -91,7 +91,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 /// Reads `alpha · A B + beta · C`.
 pub(super) fn read_gemm(r: &mut Reading) -> Result<Value, OpError> {
     let (alpha, beta) = (r.float_or("alpha", 1.0)?, r.float_or("beta", 1.0)?);
-    let (transpose_a, transpose_b) = (r.flag("transA", false)?, r.flag("transB", false)?);
+    let (transpose_a, mut transpose_b) = (r.flag("transA", false)?, r.flag("transB", false)?);
     if r.opset < 7 {
         // C broadcasts whether this is set or not.
         r.ignore(&["broadcast"]);
@@ -104,6 +104,9 @@ pub(super) fn read_gemm(r: &mut Reading) -> Result<Value, OpError> {
     }
     if transpose_a {
         x = r.add(super::Transpose { perm: vec![1, 0] }, &[x])?;
+    }
+    if let Some(matrix) = super::matmul::transposed_constant(r, w) {
+        (w, transpose_b) = (matrix, !transpose_b);
     }
     if alpha != 1.0 {
         // `alpha` is multiplied into the constant operand, where it folds.

@@ -115,7 +115,7 @@ pub(super) fn product(r: &mut Reading, mut x: Value, mut w: Value) -> Result<Val
 }
 
 /// Returns the constant matrix of which `w` is the transpose.
-fn transposed_constant(r: &Reading, w: Value) -> Option<Value> {
+pub(super) fn transposed_constant(r: &Reading, w: Value) -> Option<Value> {
     let super::Op::Transpose(super::Transpose { perm }) = r.graph.op(w.node) else { return None };
     let matrix = r.graph.node_inputs(w.node).first().copied()?;
     (perm.as_slice() == [1, 0] && r.constant(matrix).is_some()).then_some(matrix)

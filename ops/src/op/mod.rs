@@ -85,7 +85,6 @@ mod quantisation_layout;
 mod quantise;
 mod quantised_layer;
 mod quantised_lstm;
-mod quantised_rows;
 mod range;
 mod recurrent;
 mod reduce;
@@ -118,6 +117,7 @@ mod unique;
 mod zip_map;
 
 pub mod fold;
+mod fold_compact;
 pub mod read;
 pub use fold::eval;
 pub mod role;
@@ -152,7 +152,6 @@ pub use pad::Pad;
 pub use pool::{AveragePool, MaxPool};
 pub use prelu::PRelu;
 pub use quantisation::{Detached, Encode, Quantisation, RoundingError};
-pub use quantised_rows::QuantisedRows;
 pub use range::Range;
 pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
@@ -269,7 +268,6 @@ op_table! {
     PRelu,
     Pad,
     Quantisation,
-    QuantisedRows,
     Range,
     Reduce,
     Reshape,

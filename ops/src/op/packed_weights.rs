@@ -1,13 +1,13 @@
 //! Layers with weights of 2, 4 or 8 bits in blocks, packed into bytes. Reads `MatMulNBits` and `GatherBlockQuantized` of com.microsoft.
 //!
-//! The first of several numbers in a byte is in its low bits. Weights become float32 when a model is read.
+//! The first of several numbers in a byte is in its low bits. Weights stay packed; engines widen them where they are read.
 
 use super::quantisation_layout::{Layout, finite};
-use super::read::{MICROSOFT, Reader, Reading, resolve};
-use super::{Gather, Linear, QuantisedRows};
+use super::read::{MICROSOFT, Narrow, Reader, Reading, resolve};
+use super::{Gather, Linear};
 use crate::OpError;
 use crate::graph::Value;
-use crate::tensor::{DType, Dim, Shape, Tensor};
+use crate::tensor::{Compact, DType, Dim, Numbers, Steps, Tensor};
 
 /// Returns the readers of the layers.
 pub fn readers() -> Vec<Reader> {
@@ -39,7 +39,7 @@ fn linear(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     finite(r, scales)?;
     let scales = numbers(r, scales, rows * blocks)?;
     let zeros = match zeros {
-        None => vec![f32::from(1u8 << (bits - 1)); rows * blocks],
+        None => vec![f32::from(1u8 << (bits - 1))],
         Some(zeros) if r.ty(zeros).dtype == DType::U8 => {
             let tensor = constant(r, zeros)?;
             let row = (blocks * bits).div_ceil(8);
@@ -47,7 +47,7 @@ fn linear(r: &mut Reading) -> Result<Vec<Value>, OpError> {
                 let property = format!("packed zero points `{}`", r.graph.value_name(zeros));
                 return Err(OpError::invalid(&property, format!("{} bytes", rows * row), tensor.elems()));
             }
-            let unpacked = |row: &[u8]| unpack(row, bits).take(blocks).collect::<Vec<f32>>();
+            let unpacked = |row: &[u8]| unpack(row, bits).take(blocks).map(f32::from).collect::<Vec<f32>>();
             tensor.bytes().chunks_exact(row.max(1)).flat_map(unpacked).collect()
         }
         Some(zeros) => {
@@ -56,13 +56,20 @@ fn linear(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
     };
     r.check_size(&crate::tensor::TensorType::known(DType::F32, &[rows, columns]))?;
-    let mut values = Vec::with_capacity(rows * columns);
-    for (i, packed) in bytes.bytes().chunks_exact((block * bits / 8).max(1)).enumerate() {
-        let first = i % blocks * block;
-        let (scale, zero) = (scales[i], zeros[i]);
-        values.extend(unpack(packed, bits).take(block.min(columns - first)).map(|v| (v - zero) * scale));
-    }
-    let weight = r.add_constant(Tensor::from_f32(&[rows, columns], &values));
+    let steps = Steps { scales, zeros, len: columns, inner: 1, block, by_element: true };
+    let numbers = match bytes.shared() {
+        Some(shared) if blocks * block == columns => shared,
+        // The last block of a row is longer than what is left of the row.
+        _ => {
+            let row = |row: &[u8]| unpack(row, bits).take(columns).collect::<Vec<u8>>();
+            let rows = bytes.bytes().chunks_exact((blocks * block * bits / 8).max(1)).flat_map(row);
+            std::sync::Arc::new(Compact::pack(bits, rows))
+        }
+    };
+    let values = Compact::new(Numbers::Whole { bits, signed: false }, rows * columns, numbers, Some(steps));
+    let weight = values.and_then(|values| Tensor::compact_if_large(&[rows, columns], values));
+    let weight = weight.ok_or_else(|| OpError::invalid("packed weight", "whole blocks", bytes.ty()))?;
+    let weight = r.add_constant(weight);
     let last = r.ty(x).shape.0.last().cloned().unwrap_or(Dim::known(1));
     if last != Dim::known(columns as i64) {
         return Err(OpError::dims("last axis of the operand", &Dim::known(columns as i64), &last));
@@ -80,7 +87,8 @@ fn gather(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let rank = table.dims().len();
     let axis = resolve(r.int_or("gather_axis", 0)?, rank)?;
     let quantised_axis = resolve(r.int_or("quantize_axis", 1)?, rank)?;
-    let is_packed = r.narrow(data).is_none();
+    let narrow = r.narrow(data);
+    let is_packed = narrow.is_none();
     if is_packed {
         if quantised_axis + 1 != rank {
             return Err(OpError::unsupported("quantize_axis of packed bytes", rank - 1, quantised_axis));
@@ -107,45 +115,11 @@ fn gather(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     let holder = r.add_constant(table.clone());
     layout.check(r, holder, scales, None)?;
-    let len = table.dims()[quantised_axis];
-    if axis == 0 && quantised_axis > 0 && len.is_multiple_of(block) {
-        return Ok(vec![blocked_rows(r, &table, indices, (&scale_tensor, zeros), block)?]);
-    }
     r.check_size(&table.ty().with_dtype(DType::F32))?;
-    let values = layout.values(&table, &scale_tensor.to_f32(), &zeros);
-    let table = r.add_constant(Tensor::from_f32(table.dims(), &values));
+    let stored = if is_packed { Narrow::unsigned(bits) } else { narrow };
+    let table = layout.values(&table, stored, scale_tensor.to_f32(), zeros)?;
+    let table = r.add_constant(table);
     Ok(vec![r.add(Gather { axis }, &[table, indices])?])
-}
-
-/// Adds a look-up of rows that are widened afterwards. Blocks become an axis of their own.
-fn blocked_rows(
-    r: &mut Reading,
-    table: &Tensor,
-    indices: Value,
-    (scales, zeros): (&Tensor, Vec<f32>),
-    block: usize,
-) -> Result<Value, OpError> {
-    let axis = (0..table.dims().len()).find(|i| table.dims()[*i] != scales.dims()[*i]);
-    let axis = axis.unwrap_or(table.dims().len() - 1);
-    let split = |dims: &[usize], n: usize| {
-        let mut dims = dims.to_vec();
-        dims.insert(axis + 1, n);
-        dims
-    };
-    let mut dims = table.dims().to_vec();
-    dims[axis] /= block;
-    let by_block = |t: &Tensor, n: usize| t.with_dims(&split(&dims, n)).unwrap_or_else(|| t.clone());
-    let scale = by_block(&scales.to_f32_tensor(), 1);
-    let zero = match zeros.as_slice() {
-        [single] => Tensor::scalar(*single),
-        all => by_block(&Tensor::from_f32(scales.dims(), all), 1),
-    };
-    let rows = by_block(table, block);
-    let operands = [rows, scale, zero].map(|t| r.add_constant(t));
-    let y = r.add(QuantisedRows, &[operands[0], indices, operands[1], operands[2]])?;
-    let ids = r.ty(indices).shape.0;
-    let row = table.dims()[1..].iter().map(|d| Dim::known(*d as i64));
-    r.reshape(y, Shape(ids.into_iter().chain(row).collect()))
 }
 
 /// Returns the uint8 tensor of numbers that are packed along the last axis, of which `len` are read.
@@ -160,16 +134,16 @@ fn unpacked_tensor(packed: &Tensor, bits: usize, len: Option<usize>) -> Result<T
         return Err(OpError::invalid("packed numbers of a row", format!("at least {len}"), row * 8 / bits));
     }
     dims.push(len);
-    let unpacked = |row: &[u8]| unpack(row, bits).take(len).map(|v| v as u8).collect::<Vec<u8>>();
+    let unpacked = |row: &[u8]| unpack(row, bits).take(len).collect::<Vec<u8>>();
     let bytes: Vec<u8> = packed.bytes().chunks_exact(row.max(1)).flat_map(unpacked).collect();
     Tensor::from_bytes(DType::U8, dims, std::sync::Arc::new(bytes))
         .ok_or_else(|| OpError::invalid("packed numbers", "rows of bytes", packed.ty()))
 }
 
 /// Returns the numbers in bytes, low bits first.
-fn unpack(bytes: &[u8], bits: usize) -> impl Iterator<Item = f32> + '_ {
+fn unpack(bytes: &[u8], bits: usize) -> impl Iterator<Item = u8> + '_ {
     let mask = ((1u16 << bits) - 1) as u8;
-    bytes.iter().flat_map(move |byte| (0..8 / bits).map(move |i| f32::from(byte >> (i * bits) & mask)))
+    bytes.iter().flat_map(move |byte| (0..8 / bits).map(move |i| byte >> (i * bits) & mask))
 }
 
 /// Reads the number of bits of a weight.

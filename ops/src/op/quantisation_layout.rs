@@ -1,11 +1,13 @@
 //! Scales and zero points of a tensor: one for all elements, one for each index of an axis, or one for each block of indices of an axis.
 
+use std::sync::Arc;
+
 use super::Expand;
 use super::quantisation::Steps;
-use super::read::{Reading, resolve};
+use super::read::{Narrow, Reading, resolve};
 use crate::OpError;
 use crate::graph::Value;
-use crate::tensor::{DType, Dim, Shape, Tensor};
+use crate::tensor::{Compact, DType, Dim, Numbers, Shape, Steps as Scales, Tensor};
 
 /// Axis and blocks by which the elements of a tensor have scales.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,31 +129,49 @@ impl Layout {
         r.slice(merged, axis, Dim::known(0), shape.0[axis].clone())
     }
 
-    /// Computes `(number - zero point) · scale` of constants.
-    pub fn values(self, numbers: &Tensor, scales: &[f32], zeros: &[f32]) -> Vec<f32> {
+    /// Returns the constant `(number - zero point) · scale`, in which numbers of at most 8 bits stay as they are. `narrow` is the
+    /// element type in the file of numbers that tensors have no type for.
+    ///
+    /// # Errors
+    /// If there are not as many scales as the layout asks for.
+    pub fn values(
+        self,
+        numbers: &Tensor,
+        narrow: Option<Narrow>,
+        scales: Vec<f32>,
+        zeros: Vec<f32>,
+    ) -> Result<Tensor, OpError> {
         let dims = numbers.dims();
-        let (inner, len, block) = match self {
-            Layout::Tensor => (1, 1, 1),
-            Layout::Axis { axis, block, .. } => (dims[axis + 1..].iter().product(), dims[axis], block),
+        let (len, inner, block, by_element) = match self {
+            Layout::Tensor => (1, 1, 1, false),
+            Layout::Axis { axis, block, blocked } => {
+                (dims[axis], dims[axis + 1..].iter().product(), block, blocked)
+            }
         };
-        let blocks = len.div_ceil(block);
-        let zero = |i: usize| if zeros.len() == 1 { zeros[0] } else { zeros[i] };
-        let index = |i: usize| match self {
-            Layout::Tensor => 0,
-            Layout::Axis { blocked: false, .. } => i / inner % len,
-            Layout::Axis { .. } => (i / (inner * len) * blocks + i / inner % len / block) * inner + i % inner,
-        };
-        let value = |(i, number): (usize, f32)| {
-            let k = index(i);
-            (number - zero(k)) * scales[k]
-        };
-        let bytes = numbers.bytes();
-        // Bytes, which hold most weights, are read where they lie.
-        match numbers.dtype() {
-            DType::I8 => bytes.iter().map(|b| f32::from(*b as i8)).enumerate().map(value).collect(),
-            DType::U8 => bytes.iter().map(|b| f32::from(*b)).enumerate().map(value).collect(),
-            _ => numbers.to_f32().into_iter().enumerate().map(value).collect(),
+        let steps = Scales { scales, zeros, len, inner, block, by_element };
+        if numbers.elems() == 0 {
+            return Ok(numbers.to_f32_tensor());
         }
+        let bits = narrow.and_then(Narrow::bits).unwrap_or(8);
+        let values = match (Numbers::of(numbers.dtype()), numbers.shared()) {
+            (Some(Numbers::Whole { signed, .. }), Some(bytes)) => {
+                let bytes = match bits {
+                    8 => bytes,
+                    bits => Arc::new(Compact::pack(bits, numbers.bytes().iter().copied())),
+                };
+                Compact::new(Numbers::Whole { bits, signed }, numbers.elems(), bytes, Some(steps))
+            }
+            _ => {
+                let mut values = numbers.to_f32();
+                if steps.fits(values.len()) {
+                    steps.apply(0, &mut values);
+                    return Ok(Tensor::from_f32(dims, &values));
+                }
+                None
+            }
+        };
+        let tensor = values.and_then(|values| Tensor::compact_if_large(dims, values));
+        tensor.ok_or_else(|| OpError::invalid("scales", "those of the shape of the numbers", "others"))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
 
+use super::compact::Data;
 use super::{DType, Tensor, TensorView};
 
 /// Tensor in the arithmetic of the reference kernels: all float types compute in float64, all integer types in int64.
@@ -45,7 +46,7 @@ impl Array {
             Array::I(a) => dtype.encode_i64(&mut a.iter().copied()),
             Array::B(a) => dtype.encode_i64(&mut a.iter().map(|b| i64::from(*b))),
         };
-        Tensor { dtype, dims: self.dims().to_vec(), data: Arc::new(bytes) }
+        Tensor { dtype, dims: self.dims().to_vec(), data: Data::Plain(Arc::new(bytes)) }
     }
 
     /// Returns the dimensions, outermost first.

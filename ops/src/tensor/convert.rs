@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::compact::Data;
 use super::{Bytes, DType, Tensor};
 
 /// Values that do not match the element type and dimensions of a tensor.
@@ -86,7 +87,7 @@ impl Tensor {
         if actual != expected {
             return Err(TensorError::Length { dtype, dims, expected, actual });
         }
-        Ok(Tensor { dtype, dims, data })
+        Ok(Tensor { dtype, dims, data: Data::Plain(data) })
     }
 }
 
@@ -159,14 +160,17 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// Returns the values without a copy; `None` unless `T` is their type, the bytes are aligned and the machine is
-    /// little-endian.
+    /// Returns the values without a copy; `None` unless `T` is their type, each is stored, the bytes are aligned and the machine
+    /// is little-endian.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
-        T::in_place(self.dtype, self.bytes())
+        match &self.data {
+            Data::Plain(bytes) => T::in_place(self.dtype, (**bytes).as_ref()),
+            Data::Compact(_) => None,
+        }
     }
 
-    /// Returns the values without a copy; `None` unless the type is float32, the bytes are aligned and the machine is
-    /// little-endian.
+    /// Returns the values without a copy; `None` unless the type is float32, each value is stored, the bytes are aligned and the
+    /// machine is little-endian.
     pub fn as_f32(&self) -> Option<&[f32]> {
         self.as_slice()
     }
@@ -181,7 +185,7 @@ impl<T: Element> From<Vec<T>> for Tensor {
         } else {
             values.into_iter().map(Element::to_little_endian).collect()
         };
-        Tensor { dtype: T::DTYPE, dims, data: Arc::new(Owned(values)) }
+        Tensor { dtype: T::DTYPE, dims, data: Data::Plain(Arc::new(Owned(values))) }
     }
 }
 

@@ -1,9 +1,13 @@
 //! Element types of tensors and their conversion to and from bytes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
+
+/// Shared read-only bytes: an owned buffer or a slice of a memory map.
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+use super::compact::Data;
 use super::convert::{Element, check_elements};
 use super::{DType, Tensor, TensorError, TensorType};
 
@@ -83,7 +85,10 @@ impl<'a> TensorView<'a> {
     /// Returns the values without a copy; `None` unless `T` is their type, the bytes are aligned and the machine is
     /// little-endian.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
-        T::in_place(self.dtype(), self.bytes())
+        match &self.0 {
+            Source::Slice { dtype, bytes, .. } => T::in_place(*dtype, bytes),
+            Source::Tensor(tensor) => tensor.as_slice(),
+        }
     }
 
     /// Returns the values without a copy; `None` unless the type is float32, the bytes are aligned and the machine is
@@ -94,24 +99,33 @@ impl<'a> TensorView<'a> {
 
     /// Converts the values to float64; booleans become 0 or 1.
     pub fn to_f64(&self) -> Vec<f64> {
-        self.dtype().decode_f64(self.bytes())
+        match &self.0 {
+            Source::Slice { dtype, bytes, .. } => dtype.decode_f64(bytes),
+            Source::Tensor(tensor) => tensor.to_f64(),
+        }
     }
 
     /// Converts the values to float32; booleans become 0 or 1.
     pub fn to_f32(&self) -> Vec<f32> {
-        self.dtype().decode_f32(self.bytes())
+        match &self.0 {
+            Source::Slice { dtype, bytes, .. } => dtype.decode_f32(bytes),
+            Source::Tensor(tensor) => tensor.to_f32(),
+        }
     }
 
     /// Converts the values to int64; floats are truncated towards zero.
     pub fn to_i64(&self) -> Vec<i64> {
-        self.dtype().decode_i64(self.bytes())
+        match &self.0 {
+            Source::Slice { dtype, bytes, .. } => dtype.decode_i64(bytes),
+            Source::Tensor(tensor) => tensor.to_i64(),
+        }
     }
 
     /// Converts the view to a tensor. The memory of a [`Tensor`] is shared, that of a slice is copied.
     pub fn to_tensor(&self) -> Tensor {
         match &self.0 {
             Source::Slice { dtype, dims, bytes } => {
-                Tensor { dtype: *dtype, dims: dims.to_vec(), data: std::sync::Arc::new(bytes.to_vec()) }
+                Tensor { dtype: *dtype, dims: dims.to_vec(), data: Data::Plain(Arc::new(bytes.to_vec())) }
             }
             Source::Tensor(tensor) => tensor.clone().into_owned(),
         }
@@ -146,7 +160,12 @@ impl From<TensorView<'_>> for Tensor {
 
 impl PartialEq for TensorView<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.dtype() == other.dtype() && self.dims() == other.dims() && self.bytes() == other.bytes()
+        match (&self.0, &other.0) {
+            (Source::Tensor(a), Source::Tensor(b)) => a == b,
+            _ => {
+                self.dtype() == other.dtype() && self.dims() == other.dims() && self.bytes() == other.bytes()
+            }
+        }
     }
 }
 

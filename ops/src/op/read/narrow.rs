@@ -59,6 +59,24 @@ impl Narrow {
         }
     }
 
+    /// Returns the unsigned integer of `bits` bits; `None` if tensors have a type for it.
+    pub fn unsigned(bits: usize) -> Option<Narrow> {
+        match bits {
+            2 => Some(Narrow::U2),
+            4 => Some(Narrow::U4),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of bits of an integer; `None` for floats.
+    pub fn bits(self) -> Option<usize> {
+        match self {
+            Narrow::I2 | Narrow::U2 => Some(2),
+            Narrow::I4 | Narrow::U4 => Some(4),
+            _ => None,
+        }
+    }
+
     /// Returns the numbers of the type and their holder.
     pub fn quantised_type(self) -> QuantisedType {
         let whole = |low, high| Grid::Whole { low, high };

@@ -114,8 +114,10 @@ fn signature(block: &Block) -> String {
         let node = graph.node(id);
         let inputs: Vec<usize> = graph.node_inputs(id).iter().map(|v| index[&v.node]).collect();
         let line = match &node.op {
-            Prim::Const(t) if t.bytes().len() <= LARGE => format!("{:?} {:?}", t.ty(), t.bytes()),
-            Prim::Const(t) => format!("{:?} at {:p}", t.ty(), t.bytes()),
+            Prim::Const(t) if t.as_compact().is_none() && t.memory_bytes() <= LARGE => {
+                format!("{:?} {:?}", t.ty(), t.bytes())
+            }
+            Prim::Const(t) => format!("{:?} at {:?}", t.ty(), t.identity()),
             op => format!("{op:?}"),
         };
         // Writing to a string cannot fail.
