@@ -34,8 +34,10 @@ pub const SHOWN: usize = 20;
 pub const NAME_CHARS: usize = 44;
 /// Margin around everything, in pixels.
 pub const MARGIN: u32 = 16;
-const ROW: u32 = 24;
-const BARS: u32 = 480;
+/// Height of a row, in pixels.
+pub const ROW: u32 = 24;
+/// Length of all bars together, in pixels.
+pub const BARS: u32 = 480;
 /// Gap between names and bars, in pixels.
 pub const GAP: u32 = 12;
 
@@ -88,6 +90,33 @@ pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     canvas
 }
 
+/// Names and relevance of the rows of a chart.
+pub struct Rows {
+    /// Features of largest magnitude, with their values, in the order of their magnitude.
+    pub bars: Vec<(String, f64)>,
+    /// Sum of the other features.
+    pub others: Option<(String, f64)>,
+}
+
+impl Rows {
+    /// Names the features of largest magnitude and sums the others.
+    pub fn new(features: &[Feature]) -> Rows {
+        let mut order: Vec<&Feature> = features.iter().collect();
+        order.sort_by(|a, b| b.relevance.abs().total_cmp(&a.relevance.abs()));
+        let shown = if order.len() == SHOWN + 1 { SHOWN + 1 } else { SHOWN.min(order.len()) };
+        let (first, others) = order.split_at(shown);
+        let name = |f: &Feature| {
+            let value = format!(" = {}", number(f.value, 4));
+            format!("{}{value}", shortened(&f.name, NAME_CHARS.saturating_sub(value.len())))
+        };
+        Rows {
+            bars: first.iter().map(|f| (name(f), f.relevance)).collect(),
+            others: (!others.is_empty())
+                .then(|| (format!("{} others, sum", others.len()), others.iter().map(|f| f.relevance).sum())),
+        }
+    }
+}
+
 /// Rows of a sample's chart.
 struct Chart {
     bars: Vec<(String, f64)>,
@@ -101,24 +130,11 @@ struct Chart {
 impl Chart {
     /// Gives the features of largest magnitude a bar each and sums the others.
     fn new(features: &[Feature]) -> Chart {
-        let mut order: Vec<&Feature> = features.iter().collect();
-        order.sort_by(|a, b| b.relevance.abs().total_cmp(&a.relevance.abs()));
-        let shown = if order.len() == SHOWN + 1 { SHOWN + 1 } else { SHOWN.min(order.len()) };
-        let (first, others) = order.split_at(shown);
-        let name = |f: &Feature| {
-            let value = format!(" = {}", number(f.value, 4));
-            format!("{}{value}", shortened(&f.name, NAME_CHARS.saturating_sub(value.len())))
-        };
-        let finite = || first.iter().map(|f| f.relevance).filter(|r| r.is_finite());
+        let Rows { bars, others } = Rows::new(features);
+        let finite = || bars.iter().map(|(_, r)| *r).filter(|r| r.is_finite());
         let (down, up) = (finite().fold(0.0, |m, r| f64::max(m, -r)), finite().fold(0.0, f64::max));
         let unit = relative(f64::from(BARS), down + up);
-        Chart {
-            bars: first.iter().map(|f| (name(f), f.relevance)).collect(),
-            others: (!others.is_empty())
-                .then(|| (format!("{} others, sum", others.len()), others.iter().map(|f| f.relevance).sum())),
-            unit,
-            down: (down * unit).round() as u32,
-        }
+        Chart { bars, others, unit, down: (down * unit).round() as u32 }
     }
 
     fn length(&self, relevance: f64) -> u32 {
@@ -144,7 +160,7 @@ fn bar(canvas: &mut Canvas, zero: u32, y: u32, relevance: f64, length: u32, colo
 }
 
 /// Formats a relevance, with a plus sign if it is positive and signed.
-fn signed(value: f64, unsigned: bool) -> String {
+pub fn signed(value: f64, unsigned: bool) -> String {
     format!("{}{}", if value > 0.0 && !unsigned { "+" } else { "" }, number(value, 3))
 }
 

@@ -15,6 +15,7 @@ mod spatial;
 mod strip;
 mod svg;
 mod table;
+mod waterfall;
 mod words;
 
 use dlbc_ops::tensor::Tensor;

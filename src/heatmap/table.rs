@@ -1,4 +1,4 @@
-//! Heat map of a table: bars for one row, or an overview of several.
+//! Heat map of a table: bars for one row, a waterfall if trees are explained, or an overview of several rows.
 
 use dlbc_ops::program::Info;
 
@@ -7,7 +7,7 @@ use crate::answer::probability;
 use crate::explained::Explained;
 use crate::features::{self, FeatureRelevance};
 use crate::heatmap::canvas::Canvas;
-use crate::heatmap::{MAX_SAMPLES, bars, overview};
+use crate::heatmap::{MAX_SAMPLES, bars, overview, waterfall};
 use crate::input::{Columns, Inputs};
 use crate::notes::Notes;
 use crate::wording::plural;
@@ -33,13 +33,30 @@ pub fn draw(
         features::is_unsigned(info) && rows.iter().flatten().all(|f| f.relevance >= 0.0)
     };
     if let [row] = table.rows.as_slice() {
+        let caption = |e: &Explained, features: &[FeatureRelevance]| {
+            options.title.clone().unwrap_or_else(|| row_caption(*row, info, e, features))
+        };
+        let bars = |features: &[FeatureRelevance]| -> Vec<bars::Feature> {
+            let bar = |f: &FeatureRelevance| bars::Feature {
+                name: f.name.clone(),
+                value: f.value,
+                relevance: f.relevance,
+            };
+            features.iter().map(bar).collect()
+        };
+        if info.trees.is_some() {
+            let waterfall = |(e, rows): &(&Explained, Vec<Vec<FeatureRelevance>>)| waterfall::Waterfall {
+                caption: caption(e, &rows[0]),
+                base: e.explanation.supporting.absorbed,
+                features: bars(&rows[0]),
+            };
+            let waterfalls: Vec<_> = by_target.iter().map(waterfall).collect();
+            return waterfall::draw(&waterfalls, options.colors);
+        }
         let sample = |(e, rows): &(&Explained, Vec<Vec<FeatureRelevance>>)| bars::Sample {
-            caption: options.title.clone().unwrap_or_else(|| row_caption(*row, info, e, &rows[0])),
+            caption: caption(e, &rows[0]),
             unsigned: unsigned(rows),
-            features: rows[0]
-                .iter()
-                .map(|f| bars::Feature { name: f.name.clone(), value: f.value, relevance: f.relevance })
-                .collect(),
+            features: bars(&rows[0]),
         };
         let samples: Vec<bars::Sample> = by_target.iter().map(sample).collect();
         return bars::draw(&samples, options.colors);

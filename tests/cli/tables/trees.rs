@@ -102,6 +102,26 @@ fn artifacts_hold_the_background() {
     assert!(fails(2, &[&network]).contains("`--rules treeshap` only"));
 }
 
+/// The picture of one row leads from the mean of the background to the score; several rows are an overview.
+#[test]
+fn the_picture_of_a_row_is_a_waterfall() {
+    let folder = folder();
+    let picture = path(&folder, "row.svg");
+    let run = ["run", MODEL, "--csv", TABLE, "--heatmap", &picture];
+    let row = json(&[&run, &["--row", "3"]]);
+    let drawn = fs::read_to_string(&picture).unwrap();
+    assert!(drawn.contains("mean of the background"), "{drawn}");
+    let strongest = row["features"].as_array().unwrap().iter().map(|f| {
+        let relevance = f["relevance"].as_f64().unwrap();
+        (relevance.abs(), f["name"].as_str().unwrap().to_string())
+    });
+    let strongest = strongest.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1;
+    let first = drawn.split("<text ").nth(5).unwrap();
+    assert!(first.contains(&strongest), "{strongest}: {first}");
+    ok(&[&run, &["--row", "all"]]);
+    assert!(!fs::read_to_string(&picture).unwrap().contains("mean of the background"));
+}
+
 #[test]
 fn inspect_names_the_trees() {
     let inspected: serde_json::Value = serde_json::from_str(&ok(&[&["inspect", MODEL, "--json"]])).unwrap();
