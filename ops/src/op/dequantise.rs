@@ -210,8 +210,30 @@ fn real_within(r: &mut Reading, x: Value, moves: &mut usize) -> Result<Option<Re
             let value = r.add(op, &values)?;
             Ok(Some(Real { value, steps }))
         }
+        Op::Add(_) if *moves > 0 && r.ty(x).dtype == DType::I32 => {
+            *moves -= 1;
+            real_sum(r, operands, moves)
+        }
         _ => Ok(None),
     }
+}
+
+/// Returns the sum of whole numbers in units, as an integer product and its bias are; `None` if no operand has them.
+fn real_sum(r: &mut Reading, mut terms: Vec<Value>, moves: &mut usize) -> Result<Option<Real>, OpError> {
+    let mut steps: Option<Steps> = None;
+    for term in &mut terms {
+        match real_within(r, *term, moves)? {
+            Some(real) if is_unit(r, real.steps.scale) && equal(r, real.steps.zero, None) => {
+                steps = Some(real.steps);
+                *term = real.value;
+            }
+            Some(_) => return Ok(None),
+            None => *term = r.cast(*term, DType::F32)?,
+        }
+    }
+    let Some(steps) = steps else { return Ok(None) };
+    let value = r.add(super::Add, &terms)?;
+    Ok(Some(Real { value, steps }))
 }
 
 /// Returns whether two scales or zero points are equal; an absent zero point is 0.

@@ -165,13 +165,17 @@ fn resized(r: &mut Reading, x: Value, axis: usize, length: usize) -> Result<Valu
     r.add(Pad { before, after, mode: PadMode::Constant(0.0) }, &[x])
 }
 
-/// Reads `STFT`: frames of the signal, times the window, transformed. Operands: signal `[batch, samples, 1 or 2]`, step, window
-/// (optional), length of a frame (optional).
+/// Reads `STFT`: frames of the signal, times the window, transformed. Operands: signal `[batch, samples, 1 or 2]`, or
+/// `[batch, samples]` as PyTorch writes it, step, window (optional), length of a frame (optional).
 fn read_stft(r: &mut Reading) -> Result<Vec<Value>, OpError> {
-    let (signal, step) = (r.input(0)?, r.input(1)?);
-    let ty = r.ty(signal);
-    let [batch, samples, parts] = ty.shape.0.as_slice() else {
-        return Err(OpError::mismatch("rank of the signal", 3, &ty));
+    let (mut signal, step) = (r.input(0)?, r.input(1)?);
+    let mut shape = r.ty(signal).shape;
+    if shape.rank() == 2 {
+        shape.0.push(Dim::known(1));
+        signal = r.reshape(signal, shape.clone())?;
+    }
+    let [batch, samples, parts] = shape.0.as_slice() else {
+        return Err(OpError::mismatch("rank of the signal", "2 or 3", shape.rank()));
     };
     let scalar = |r: &mut Reading, v: Value, what: &str| match r.dims_of(v, what)?.as_slice() {
         [d] => known_length(d, what),

@@ -93,7 +93,7 @@ fn gather(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         if quantised_axis + 1 != rank {
             return Err(OpError::unsupported("quantize_axis of packed bytes", rank - 1, quantised_axis));
         }
-        table = unpacked_tensor(&table, bits, None)?;
+        table = unpacked_tensor(r, data, bits, None)?;
     }
     let scale_tensor = constant(r, scales)?;
     finite(r, scales)?;
@@ -102,10 +102,10 @@ fn gather(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         None if is_packed => vec![f32::from(1u8 << (bits - 1))],
         None => vec![0.0],
         Some(zeros) => {
-            let mut tensor = constant(r, zeros)?;
-            if is_packed {
-                tensor = unpacked_tensor(&tensor, bits, scale_tensor.dims().last().copied())?;
-            }
+            let tensor = match is_packed {
+                true => unpacked_tensor(r, zeros, bits, scale_tensor.dims().last().copied())?,
+                false => constant(r, zeros)?,
+            };
             if tensor.dims() != scale_tensor.dims() {
                 let property = format!("shape of zero point `{}`", r.graph.value_name(zeros));
                 return Err(OpError::invalid(&property, scale_tensor.ty(), tensor.ty()));
@@ -122,22 +122,24 @@ fn gather(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Gather { axis }, &[table, indices])?])
 }
 
-/// Returns the uint8 tensor of numbers that are packed along the last axis, of which `len` are read.
-fn unpacked_tensor(packed: &Tensor, bits: usize, len: Option<usize>) -> Result<Tensor, OpError> {
+/// Returns the uint8 tensor of numbers that a constant packs along its last axis, of which `len` are read.
+fn unpacked_tensor(r: &Reading, v: Value, bits: usize, len: Option<usize>) -> Result<Tensor, OpError> {
+    let packed = constant(r, v)?;
+    let property = format!("packed numbers `{}`", r.graph.value_name(v));
     if packed.dtype() != DType::U8 {
-        return Err(OpError::invalid("packed numbers", DType::U8, packed.ty()));
+        return Err(OpError::invalid(&property, DType::U8, packed.ty()));
     }
     let mut dims = packed.dims().to_vec();
     let row = dims.pop().unwrap_or(1);
     let len = len.unwrap_or(row * 8 / bits);
     if len > row * 8 / bits {
-        return Err(OpError::invalid("packed numbers of a row", format!("at least {len}"), row * 8 / bits));
+        return Err(OpError::invalid(&property, format!("at least {len} in a row"), row * 8 / bits));
     }
     dims.push(len);
     let unpacked = |row: &[u8]| unpack(row, bits).take(len).collect::<Vec<u8>>();
     let bytes: Vec<u8> = packed.bytes().chunks_exact(row.max(1)).flat_map(unpacked).collect();
     Tensor::from_bytes(DType::U8, dims, std::sync::Arc::new(bytes))
-        .ok_or_else(|| OpError::invalid("packed numbers", "rows of bytes", packed.ty()))
+        .ok_or_else(|| OpError::invalid(&property, "rows of bytes", packed.ty()))
 }
 
 /// Returns the numbers in bytes, low bits first.

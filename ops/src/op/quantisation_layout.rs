@@ -80,6 +80,13 @@ impl Layout {
             let property = format!("element type of zero point `{}`", r.graph.value_name(zero));
             return Err(OpError::invalid(&property, numbers, ty.dtype));
         }
+        if numbers == DType::I32
+            && let Some(zeros) = r.constant(zero)
+            && let Some(number) = zeros.to_f64().into_iter().find(|number| *number != 0.0)
+        {
+            let property = format!("zero point `{}` of i32 numbers", r.graph.value_name(zero));
+            return Err(OpError::invalid(&property, 0, number));
+        }
         let is_single = self == Layout::Tensor && ty.shape.elems().is(1);
         if !is_single && ty.shape != scales {
             let property = format!("shape of zero point `{}`", r.graph.value_name(zero));

@@ -33,21 +33,26 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 /// Adds the values of weights `[directions, inputs, rows]`, as `[directions, rows, inputs]`.
 fn weights(r: &mut Reading, w: Value, scale: Value, zero: Option<Value>) -> Result<Value, OpError> {
     finite(r, scale)?;
-    if r.ty(w).rank() != 3 {
-        return Err(OpError::mismatch("rank of the weights", 3, r.ty(w).rank()));
-    }
+    let shape = r.ty(w).shape;
+    let [directions, _, rows] = shape.0.as_slice() else {
+        return Err(OpError::mismatch("rank of the weights", 3, shape.rank()));
+    };
     let spread = |r: &mut Reading, v: Value| {
-        let shape = r.ty(v).shape;
-        match shape.0.as_slice() {
-            [directions] => r.reshape(v, Shape(vec![directions.clone(), Dim::known(1), Dim::known(1)])),
-            [directions, rows] => r.reshape(v, Shape(vec![directions.clone(), Dim::known(1), rows.clone()])),
-            _ => Err(OpError::mismatch("rank of a scale", "1 or 2", shape)),
-        }
+        let rows_of_scale = match r.ty(v).shape.0.as_slice() {
+            [d] if d == directions => Dim::known(1),
+            [d, n] if d == directions && n == rows => rows.clone(),
+            _ => {
+                let property = format!("shape of `{}`", r.graph.value_name(v));
+                let expected = format!("[{directions}] or [{directions}, {rows}]");
+                return Err(OpError::invalid(&property, expected, r.ty(v).shape));
+            }
+        };
+        r.reshape(v, Shape(vec![directions.clone(), Dim::known(1), rows_of_scale]))
     };
     let mut values = r.cast(w, DType::F32)?;
     if let Some(zero) = zero {
-        let zero = r.cast(zero, DType::F32)?;
         let zero = spread(r, zero)?;
+        let zero = r.cast(zero, DType::F32)?;
         values = r.add(Sub, &[values, zero])?;
     }
     let scale = spread(r, scale)?;

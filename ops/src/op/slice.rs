@@ -116,6 +116,7 @@ fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<S
             (Some(v), None) if v >= BEYOND => high.clone(),
             (Some(v), None) if v <= -BEYOND => Dim::known(low),
             _ if v.is_negative() => dim + v,
+            _ if (v - high).is_nonnegative() => high.clone(),
             _ => v.clone(),
         }
     };

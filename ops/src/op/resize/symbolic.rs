@@ -15,11 +15,14 @@ const SYMBOLIC_COORDINATES: &str = "half_pixel, pytorch_half_pixel, asymmetric o
 /// Bound of the numerators and denominators of scales.
 const LARGEST_FRACTION: i64 = 1 << 12;
 
-/// Returns a scale as a fraction.
+/// Returns a scale as a fraction `p / q`: the scale itself, or that which rounds up to it, so that `⌊scale · from⌋` is
+/// `⌊p · from / q⌋`.
 fn fraction(scale: f32) -> Result<(i64, i64), OpError> {
     let pair = (1..=LARGEST_FRACTION).find_map(|q| {
-        let p = f64::from(scale) * q as f64;
-        (p.fract() == 0.0 && p <= LARGEST_FRACTION as f64).then_some((p as i64, q))
+        let p = (f64::from(scale) * q as f64).round();
+        let quotient = p / q as f64;
+        let is_scale = quotient as f32 == scale && quotient <= f64::from(scale);
+        (is_scale && p <= LARGEST_FRACTION as f64).then_some((p as i64, q))
     });
     pair.ok_or_else(|| OpError::symbolic("scale of a symbolic axis", "a fraction of small numbers", scale))
 }

@@ -186,6 +186,15 @@ impl Dim {
         !self.terms.is_empty() && self.terms.iter().all(|(_, c)| *c < 0)
     }
 
+    /// Returns whether the value is at least 0 for every binding, as far as signs of terms tell.
+    pub fn is_nonnegative(&self) -> bool {
+        let atom = |a: &Atom| match a {
+            Atom::Symbol(_) => true,
+            Atom::FloorDiv(a, b) => a.is_nonnegative() && b.is_nonnegative(),
+        };
+        self.terms.iter().all(|(product, c)| *c > 0 && product.iter().all(atom))
+    }
+
     /// Appends the constant divisors of all floor divisions in the expression to `divisors`.
     pub fn divisors(&self, divisors: &mut Vec<i64>) {
         for atom in self.terms.iter().flat_map(|(product, _)| product) {
