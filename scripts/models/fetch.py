@@ -61,9 +61,9 @@ class Failure(Exception):
 class Packages:
     """Pinned archives, downloaded once into a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.pins = dict(re.findall(r"^(\S+)==\S+ --hash=sha256:([0-9a-f]{64})$", PINS.read_text(), re.M))
+    def __init__(self, folder: Path, pins: Path = PINS) -> None:
+        self.folder, self.lines = folder, pins.read_text().splitlines()
+        self.pins = dict(re.findall(r"^(\S+)==\S+ --hash=sha256:([0-9a-f]{64})$", "\n".join(self.lines), re.M))
 
     def find(self, name: str) -> Path | None:
         """The archive of a package, when it is here and intact."""
@@ -79,7 +79,7 @@ class Packages:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         wanted = self.folder / "wanted.txt"
-        lines = [l for l in PINS.read_text().splitlines() if l.split("==")[0] in missing]
+        lines = [l for l in self.lines if l.split("==")[0] in missing]
         wanted.write_text("\n".join(lines) + "\n")
         # Archives are only read, so the platform is fixed and need not be this one.
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
