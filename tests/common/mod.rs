@@ -9,7 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use dlbc_compiler::{Mode, Options, compile};
-use dlbc_ops::program::{Output, Program};
+use dlbc_ops::program::{InputInfo, Output, Program};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_runtime::backend::ReferenceBackend;
 use dlbc_runtime::{Backend, CpuBackend, Explanation, Request, Session, SessionOptions, Target, Tensors};
@@ -236,10 +236,16 @@ pub fn request(program: &Program, target: Target) -> Request {
     Request::new().target(if rank > 3 { Target::All } else { target })
 }
 
-/// Selects the arrays that are inputs of the program.
+/// Selects the arrays that are inputs of the program. Floats become float16 for an input of that type.
 pub fn inputs_of(program: &Program, arrays: &Tensors) -> Tensors {
     let named = program.info.inputs.iter();
-    named.filter_map(|i| Some((i.name.clone(), arrays.get(&i.name)?.clone()))).collect()
+    let input = |i: &InputInfo| {
+        let array = arrays.get(&i.name)?;
+        let is_half = i.ty.dtype == DType::F16;
+        let tensor = if is_half { Array::from_tensor(array).to_tensor(DType::F16) } else { array.clone() };
+        Some((i.name.clone(), tensor))
+    };
+    named.filter_map(input).collect()
 }
 
 /// `Σ|a - b| / Σ|b|`.

@@ -10,6 +10,7 @@ mod fused;
 mod golden;
 mod language;
 mod quantised;
+mod quantised_exports;
 mod real_models;
 mod recurrent;
 mod scenes;

@@ -12,9 +12,11 @@ use serde::Deserialize;
 
 use crate::common::*;
 
-/// Bound of an output's difference, relative to its largest magnitude: float forms, and forms whose values are rounded.
+/// Bound of an output's difference, relative to its largest magnitude: float forms, forms whose values are rounded to 8 bits, and those
+/// of float16.
 const FLOAT: f64 = 1e-4;
 const ROUNDED: f64 = 3e-2;
+const FLOAT16: f64 = 2e-3;
 /// Bound of the ledger's residual, relative to the seed.
 const LEDGER: f64 = 1e-4;
 /// Smallest rank correlation of relevance with that of the float form.
@@ -24,12 +26,26 @@ const SAME_OUTPUT: f64 = 1e-1;
 
 /// A form as the script lists it.
 #[derive(Deserialize)]
-struct Form {
-    name: String,
-    form: String,
-    inputs: PathBuf,
+pub(crate) struct Form {
+    pub name: String,
+    pub form: String,
+    pub inputs: PathBuf,
     /// Reason why the tools or ONNX Runtime cannot make or run the form.
-    fault: Option<String>,
+    pub fault: Option<String>,
+}
+
+impl Form {
+    pub fn model(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.{}.onnx", self.name, self.form))
+    }
+}
+
+/// Writes all forms of models, each `NAME=MODEL:INPUTS`.
+pub(crate) fn quantise(python: &Path, folder: &Path, models: &[String]) -> Vec<Form> {
+    let script = root().join("scripts/fixtures/quantise_models.py");
+    let run = Command::new(python).arg(script).arg(folder).args(models).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    serde_json::from_slice(&std::fs::read(folder.join("forms.json")).unwrap()).unwrap()
 }
 
 /// Measures of a form.
@@ -50,15 +66,7 @@ struct Row {
 #[test]
 fn quantised_forms_equal_onnx_runtime() {
     let (Some(python), folder) = (python(), tempfile::tempdir().unwrap()) else { return };
-    let run = Command::new(python)
-        .arg(root().join("scripts/fixtures/quantise_models.py"))
-        .arg(folder.path())
-        .args(models())
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let forms: Vec<Form> =
-        serde_json::from_slice(&std::fs::read(folder.path().join("forms.json")).unwrap()).unwrap();
+    let forms = quantise(&python, folder.path(), &models());
     let (mut rows, mut faults): (Vec<Row>, Vec<String>) = (vec![], vec![]);
     let mut float: Option<(Tensors, Vec<Explanation>)> = None;
     for form in forms.iter().filter(|form| form.fault.is_none()) {
@@ -99,7 +107,7 @@ fn measure(
     form: &Form,
     float: &mut Option<(Tensors, Vec<Explanation>)>,
 ) -> Result<Row, String> {
-    let model = folder.join(format!("{}.{}.onnx", form.name, form.form));
+    let model = form.model(folder);
     let recorded = npz(&folder.join(format!("{}.{}.out.npz", form.name, form.form)));
     let of_kind = |prefix: &str| -> Tensors {
         recorded.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.into(), v.clone()))).collect()
@@ -153,6 +161,7 @@ fn differs(float: &Option<(Tensors, Vec<Explanation>)>, explanation: &Explanatio
 fn fault(row: &Row) -> Option<String> {
     let bound = match row.form.as_str() {
         "float" | "q4" | "q8" => FLOAT,
+        "half" | "half-inside" => FLOAT16,
         _ => ROUNDED.max(2.0 * row.spread),
     };
     let title = format!("{} {}", row.name, row.form);
@@ -236,7 +245,8 @@ const HEAD: &str = "\
 
 After this page you know how close the explanation of a quantised model comes to that of its float form. ONNX Runtime's tools quantise
 the models: `dynamic` has int8 weights and activations that are measured as the model runs, `qdq` and `qoperator` have calibrated
-ranges, `q4` and `q8` weights of 4 and 8 bits in blocks of 32. A test of the project makes the forms and writes this page.
+ranges, `q4` and `q8` weights of 4 and 8 bits in blocks of 32. `half` is float16 throughout, `half-inside` has
+inputs and outputs of float32. A test of the project makes the forms and writes this page.
 
 What rounding contributed is absorbed by rows `Quantisation` of the ledger:
 
