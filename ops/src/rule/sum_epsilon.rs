@@ -2,12 +2,14 @@
 //!
 //! With [`Constants::Ledger`], `z` is the sum itself: constants and the stabiliser absorb their shares. With
 //! [`Constants::Data`], `z` is the sum of the live operands: constants are a reference and take nothing, and a single
-//! live operand takes all without a quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` for residual sums.
+//! live operand takes all without a quotient. An infinite term, as masks have them, takes nothing. Source: the epsilon
+//! rule, [bach2015]; zennit's `Norm` for residual sums.
 
 use std::fmt;
 
 use serde::Deserialize;
 
+use super::infinite::finite;
 use super::policy::check_non_negative;
 use super::{Constants, EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
@@ -78,7 +80,8 @@ impl SumEpsilon {
         let s = b.guarded_div(r, z);
         let mut rest = r;
         for k in live {
-            let share = b.mul(s, site.inputs[k]);
+            let x = finite(b, site.inputs[k]);
+            let share = b.mul(s, x);
             let share = if subtracts && k == 1 { b.scale(share, -1.0) } else { share };
             rest = b.minus(rest, share);
             let shape = b.ty(site.inputs[k]).shape;
