@@ -74,8 +74,8 @@ pub(super) struct Seed<'a> {
 /// Lowers the rules of a relevance graph, calls `visit` after each, and returns the relevance of each sink.
 ///
 /// In a composite that propagates derivatives and reports values times derivatives, a rule of relevance gets the value times
-/// the derivative, and a rule of derivatives that gets relevance the quotient by the value, 0 where the value is 0. A slope
-/// passes relevance unchanged instead: the value of a saturated final Sigmoid is 0 in float32.
+/// the derivative, and a rule of derivatives that gets relevance the quotient by the value, 0 where the value is 0. A slope and
+/// a `Cast` pass relevance unchanged instead: the value of a saturated final Sigmoid is 0 in float32.
 ///
 /// # Errors
 /// When a formula does not fit the shapes of its node.
@@ -98,7 +98,12 @@ pub(super) fn lower_rules(
         let y = values[&Value { node: forward, slot: 0 }];
         let live = &relevance.live[&forward];
         let all_relevance = incoming.iter().all(|wire| wires.carries_relevance(wire));
-        let rule = if all_relevance && rule.sharing(live) == Sharing::Slope { &pass } else { rule };
+        let is_line = match rule.sharing(live) {
+            Sharing::Slope => true,
+            Sharing::Derivative => matches!(graph.op(forward), Op::Cast(_)),
+            _ => false,
+        };
+        let rule = if all_relevance && is_line { &pass } else { rule };
         let required = Carries::of_rule(rule.sharing(live));
         let Received { carries, tracks: r } = wires.receive(b, &incoming, Some(y), required);
         if carries == Carries::Relevance {
