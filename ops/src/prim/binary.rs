@@ -339,9 +339,14 @@ fn derivative(f: Binary, d: &mut Adjoint<'_>) -> [Option<Value>; 2] {
                 let d = b.mul(c, power);
                 b.mul(r, d)
             });
+            // Of a base of 0 the power does not depend on the exponent; of a negative one only integers are exponents.
             let second = requested[1].then(|| {
-                let log = b.log(a);
-                let d = b.mul(y, log);
+                let (zero, unit) = (b.scalar_like(0.0, a), b.scalar_like(1.0, a));
+                let is_positive = b.binary(Binary::Less, zero, a);
+                let base = b.select(is_positive, a, unit);
+                let log = b.log(base);
+                let power = b.select(is_positive, y, zero);
+                let d = b.mul(power, log);
                 b.mul(r, d)
             });
             [first, second]
