@@ -262,7 +262,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Ok(vec![reduce_booleans(r, x, &axes, keep, kind == ReduceKind::Max)?]);
     }
     let empty = Shape(axes.iter().map(|a| r.ty(x).dim(*a).clone()).collect()).elems().is(0);
-    if empty && kind != ReduceKind::Sum {
+    if empty && kind == ReduceKind::Mean {
         return Err(OpError::fault("reduction of no elements", "at least 1"));
     }
     let y = r.add(Reduce { kind, axes, keep }, &[x])?;

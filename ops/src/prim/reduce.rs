@@ -172,22 +172,18 @@ fn numbers<T: Number>(
     x: &ArrayD<T>,
     dims: &[usize],
 ) -> Result<ArrayD<T>, OpError> {
-    let (start, f): (Option<T>, fn(T, T) -> T) = match kind {
-        Reduction::Sum => (Some(T::ZERO), T::plus),
-        Reduction::Prod => (Some(T::ONE), T::times),
-        Reduction::Max | Reduction::ArgMax => (None, T::larger),
-        Reduction::Min | Reduction::ArgMin => (None, T::smaller),
+    let (start, f): (T, fn(T, T) -> T) = match kind {
+        Reduction::Sum => (T::ZERO, T::plus),
+        Reduction::Prod => (T::ONE, T::times),
+        Reduction::Max | Reduction::ArgMax => (T::LOWEST, T::larger),
+        Reduction::Min | Reduction::ArgMin => (T::HIGHEST, T::smaller),
     };
     let (values, count) = groups(x, axes);
     if count == 0 {
-        let start = start.ok_or_else(|| empty(kind))?;
         return array(dims, vec![start; dims.iter().product()]);
     }
-    let fold = |group: &[T]| match start {
-        Some(start) => group.iter().copied().fold(start, f),
-        None => group[1..].iter().copied().fold(group[0], f),
-    };
-    array(dims, values.chunks_exact(count).map(fold).collect())
+    let reduced = |group: &[T]| group.iter().copied().reduce(f).unwrap_or(start);
+    array(dims, values.chunks_exact(count).map(reduced).collect())
 }
 
 fn arg<T: Number>(
@@ -286,10 +282,9 @@ mod tests {
         assert_eq!(eval(reduce(Reduction::Sum, &[1], false), &[&x]), row(&[0.0, 0.0]));
         assert_eq!(eval(reduce(Reduction::Prod, &[1], true), &[&x]), floats(&[2, 1], &[1.0, 1.0]));
         assert_eq!(eval(reduce(Reduction::Max, &[0], false), &[&x]), row(&[]));
-        assert_eq!(
-            error(reduce(Reduction::Max, &[1], false), &[&x]),
-            "Max of no elements: expected at least 1"
-        );
+        let all = |v: f64| row(&[v, v]);
+        assert_eq!(eval(reduce(Reduction::Max, &[1], false), &[&x]), all(f64::NEG_INFINITY));
+        assert_eq!(eval(reduce(Reduction::Min, &[1], false), &[&x]), all(f64::INFINITY));
         assert_eq!(
             error(reduce(Reduction::ArgMin, &[1], false), &[&x]),
             "ArgMin of no elements: expected at least 1"

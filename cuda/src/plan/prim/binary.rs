@@ -9,7 +9,8 @@ impl CudaPrimitive for Binary {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
         let kind = node.kind(0);
         let fits = match kind {
-            Kind::F | Kind::I => !self.is_logic(),
+            Kind::F => !self.is_logic(),
+            Kind::I => true,
             Kind::B => self.is_logic() || *self == Binary::Equal,
         };
         node.require_support(fits)?;

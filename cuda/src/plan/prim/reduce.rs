@@ -1,6 +1,7 @@
 //! Reductions.
 
 use dlbc_ops::prim::{Reduce, Reduction};
+use dlbc_ops::tensor::Tensor;
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::kernel::reduce::{self, Pass, ReduceParams, Team};
 
@@ -57,7 +58,10 @@ impl Planner {
             return Ok(out);
         }
         if count == 0 && !matches!(reduction, Reduction::Sum | Reduction::Prod) {
-            return Err(format!("{reduction:?} of no elements"));
+            let bounds = extremum_of_nothing(reduction, x.kind, out_dims);
+            let bounds =
+                bounds.ok_or_else(|| format!("{reduction:?} of no elements: expected at least 1"))?;
+            return Ok(self.constant(&bounds));
         }
         let (mut kept_dims, mut kept_strides) = merged(&x, &kept_axes);
         let (mut reduced_dims, mut reduced_strides) = merged(&x, &reduced_axes);
@@ -133,4 +137,19 @@ impl Planner {
         let uses = vec![(Use::Read, x), (Use::Write, out)];
         self.launch(variant.emit(), blocks, uses, move |at| ReduceParams { x: at[0], y: at[1], ..params });
     }
+}
+
+/// Returns the extrema of no elements: the lower bound of all numbers for the maximum, the upper one for the minimum. `None` for
+/// indices.
+fn extremum_of_nothing(reduction: Reduction, kind: Kind, dims: &[usize]) -> Option<Tensor> {
+    let (float, integer) = match reduction {
+        Reduction::Max => (f32::NEG_INFINITY, i64::MIN),
+        Reduction::Min => (f32::INFINITY, i64::MAX),
+        _ => return None,
+    };
+    let count = dims.iter().product();
+    Some(match kind {
+        Kind::I => Tensor::from_i64(dims, &vec![integer; count]),
+        _ => Tensor::from_f32(dims, &vec![float; count]),
+    })
 }

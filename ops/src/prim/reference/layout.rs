@@ -20,6 +20,8 @@ pub(in crate::prim) trait Number: Copy + PartialOrd {
     const ONE: Self;
     /// Lower bound of all numbers.
     const LOWEST: Self;
+    /// Upper bound of all numbers.
+    const HIGHEST: Self;
     fn plus(self, other: Self) -> Self;
     fn times(self, other: Self) -> Self;
     fn larger(self, other: Self) -> Self;
@@ -30,6 +32,7 @@ impl Number for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const LOWEST: f64 = f64::NEG_INFINITY;
+    const HIGHEST: f64 = f64::INFINITY;
     fn plus(self, other: f64) -> f64 {
         self + other
     }
@@ -48,6 +51,7 @@ impl Number for i64 {
     const ZERO: i64 = 0;
     const ONE: i64 = 1;
     const LOWEST: i64 = i64::MIN;
+    const HIGHEST: i64 = i64::MAX;
     fn plus(self, other: i64) -> i64 {
         self.wrapping_add(other)
     }
