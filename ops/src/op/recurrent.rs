@@ -6,7 +6,7 @@
 use super::quantise::rounded;
 use super::read::Reading;
 use super::{
-    Activation, Add, Cast, Compare, Concat, Expand, Function, Linear, Op, Range, Reshape, Scan, Select,
+    Activation, Add, Cast, Compare, Concat, Expand, Function, Linear, Mul, Op, Range, Reshape, Scan, Select,
 };
 use super::{Slice, Transpose};
 use crate::OpError;
@@ -44,6 +44,8 @@ pub(super) struct Step<'a> {
     pub recurrent: Vec<Value>,
     /// Bias of the recurrent product of the blocks in [`Kind::recurrent_bias`], `[hidden]`.
     pub bias: Option<Value>,
+    /// Weights of the cell in the input, output and forget gate, `[3 hidden]`.
+    peepholes: Option<Value>,
     /// Activations of the direction.
     pub functions: Vec<Function>,
     clip: Option<f32>,
@@ -55,12 +57,25 @@ impl Step<'_> {
         slice(&mut self.r, self.x, 1, i * self.hidden, self.hidden)
     }
 
-    /// Builds `input(i) + state · recurrentᵀ`, clipped.
-    pub fn gate(&mut self, i: usize, state: Value) -> Result<Value, OpError> {
+    /// Builds `input(i) + state · recurrentᵀ`.
+    pub fn sum(&mut self, i: usize, state: Value) -> Result<Value, OpError> {
         let x = self.input(i)?;
         let h = self.r.add(Linear { transposed: true }, &[state, self.recurrent[i]])?;
-        let sum = self.r.add(Add, &[x, h])?;
+        self.r.add(Add, &[x, h])
+    }
+
+    /// Builds [`Step::sum`], clipped.
+    pub fn gate(&mut self, i: usize, state: Value) -> Result<Value, OpError> {
+        let sum = self.sum(i, state)?;
         self.clipped(sum)
+    }
+
+    /// Adds the cell times the weights of peephole `i`, if the layer has peepholes.
+    pub fn add_peephole(&mut self, sum: Value, i: usize, cell: Value) -> Result<Value, OpError> {
+        let Some(peepholes) = self.peepholes else { return Ok(sum) };
+        let weights = slice(&mut self.r, peepholes, 0, i * self.hidden, self.hidden)?;
+        let seen = self.r.add(Mul, &[cell, weights])?;
+        self.r.add(Add, &[sum, seen])
     }
 
     /// Clips a value to the layer's bounds, if there are any.
@@ -148,6 +163,8 @@ struct StepInputs {
     recurrent: Vec<Value>,
     /// Bias of the recurrent product, `[hidden]`.
     bias: Option<Value>,
+    /// Weights of the peepholes, `[3 hidden]`.
+    peepholes: Option<Value>,
     /// Index of the step, a scalar, and the sequences' lengths, `[batch]`.
     timing: Option<(Value, Value)>,
 }
@@ -164,6 +181,8 @@ struct Layer {
     w: Value,
     r: Value,
     b: Option<Value>,
+    /// Weights of the peepholes, `[directions, 3 hidden]`.
+    peepholes: Option<Value>,
     /// Length of each sequence, int64 `[batch]`.
     lengths: Option<Value>,
     /// Initial states (hidden, cell), `[directions, batch, hidden]`.
@@ -213,13 +232,18 @@ impl Layer {
         };
         expect(r, w, "shape of W", vec![d.clone(), rows.clone(), shape[2].clone()])?;
         expect(r, recurrent, "shape of R", vec![d.clone(), rows.clone(), h.clone()])?;
-        for v in [Some(w), Some(recurrent), b].into_iter().flatten() {
+        // Only layers with a cell have an eighth operand.
+        let peepholes = r.optional(7).filter(|_| kind.states == 2);
+        for v in [Some(w), Some(recurrent), b, peepholes].into_iter().flatten() {
             if r.constant(v).is_none() {
-                return Err(OpError::unsupported("W, R and B", "constants", "a computed tensor"));
+                return Err(OpError::unsupported("W, R, B and P", "constants", "a computed tensor"));
             }
         }
         if let Some(b) = b {
             expect(r, b, "shape of B", vec![d.clone(), &rows * &Dim::known(2)])?;
+        }
+        if let Some(p) = peepholes {
+            expect(r, p, "shape of P", vec![d.clone(), &h * &Dim::known(3)])?;
         }
         let mut lengths = r.optional(4);
         if let Some(l) = lengths {
@@ -252,6 +276,7 @@ impl Layer {
             w,
             r: recurrent,
             b,
+            peepholes,
             lengths,
             initial,
             functions,
@@ -319,13 +344,21 @@ impl Layer {
         let bias = recurrent_bias.map(|v| input("recurrent_bias", r.ty(v)));
         operands.extend(recurrent_bias);
         inputs.extend(bias);
+        let mut peepholes = None;
+        if let Some(p) = self.peepholes {
+            let p = block(r, p, &[3 * h])?;
+            peepholes = Some(input("peepholes", r.ty(p)));
+            operands.push(p);
+            inputs.extend(peepholes);
+        }
         let timing = timing.map(|(time, lengths)| {
             let step_lengths = input("lengths", r.ty(lengths));
             operands.push(lengths);
             inputs.push(step_lengths);
             (time, step_lengths)
         });
-        let step_inputs = StepInputs { state: inputs[0], x: inputs[1], recurrent: weights, bias, timing };
+        let step_inputs =
+            StepInputs { state: inputs[0], x: inputs[1], recurrent: weights, bias, peepholes, timing };
         let next = self.step(r.within(&mut graph), kind, d, step_inputs)?;
         graph.add_output("next", next);
         let states = r.add(Scan { body: Body::new(graph), sequences, reverse }, &operands)?;
@@ -343,6 +376,7 @@ impl Layer {
             x: inputs.x,
             recurrent: inputs.recurrent,
             bias: inputs.bias,
+            peepholes: inputs.peepholes,
             functions: self.functions[d * count..][..count].to_vec(),
             clip: self.clip,
         };
