@@ -108,6 +108,11 @@ fn mirrored(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Val
     clamped(r, at, last)
 }
 
+/// Returns the two elements around each position along one axis, and their linear weights. Elements outside are 0.
+pub(super) fn zero_padded(r: &mut Reading, at: Value, size: &Dim) -> Result<Taps, OpError> {
+    neighbours(r, at, size, Mode::Linear, Padding::Zeros, false)
+}
+
 /// Returns the elements around each position along one axis, and their weights.
 fn neighbours(
     r: &mut Reading,

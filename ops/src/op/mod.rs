@@ -29,6 +29,7 @@ mod conv;
 mod conv_transpose;
 mod cum_prod;
 mod cum_sum;
+mod deform_conv;
 mod dequantise;
 mod det;
 mod einsum;
@@ -311,6 +312,7 @@ pub fn readers() -> Vec<Reader> {
         conv_transpose::readers(),
         cum_prod::readers(),
         cum_sum::readers(),
+        deform_conv::readers(),
         dequantise::readers(),
         det::readers(),
         einsum::readers(),
