@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod backend_page;
 mod backend_suite;
 mod cases;
 #[path = "../common/mod.rs"]
