@@ -1,4 +1,5 @@
 //! Constants that are stored in 16 bits: against float64, against the same weights as float32 inputs, and their bytes on the device.
+//! Values of a run that are.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -6,9 +7,11 @@ mod common;
 
 use common::*;
 use dlbc_backend::{Backend, ReferenceBackend, SessionOptions};
-use dlbc_cuda::Precision;
+use dlbc_cuda::{Math, Precision};
 use dlbc_ops::graph::Value;
-use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Factor, Prim, Transform, Unary, Window};
+use dlbc_ops::prim::{
+    self, Binary, Builder, ConvGeometry, Factor, Prim, Reduction, Transform, Unary, Window,
+};
 use dlbc_ops::tensor::{Array, DType, Dim, Tensor};
 
 const NARROW: [DType; 2] = [DType::Bf16, DType::F16];
@@ -163,4 +166,65 @@ fn other_readers_get_narrow_constants_widened() {
     };
     let results = [&stored, &wide].map(|w| run(&simulator(), &build(w), std::slice::from_ref(&x)).unwrap());
     assert_eq!(results[0], results[1]);
+}
+
+/// Rounding to bfloat16, relative to the value.
+const TO_BF16: f64 = 1.0 / (1 << 9) as f64;
+
+/// Products, rows and elementwise kernels store what only such kernels read in bfloat16, if products round to that type. Each value is
+/// off by its rounding and by what those before it were off by.
+#[test]
+fn values_of_a_run_take_2_bytes_in_bfloat16() {
+    let mut r = Random::new(44);
+    let [m, k, h, n] = [48, 64, 96, 40];
+    let inputs = [r.floats(&[m, k]), r.floats(&[k, h]), r.floats(&[h, n])];
+    let program = graph(&inputs, |g, v| {
+        let z = g.matmul(v[0], v[1]);
+        let squares = g.add(Prim::Binary(Binary::Mul), &[z, z]);
+        let sum = g.add(prim::Reduce { kind: Reduction::Sum, axes: vec![1], keep: true }, &[squares]);
+        let length = g.add(Prim::Unary(Unary::Sqrt), &[sum]);
+        let norm = g.add(Prim::Binary(Binary::Div), &[z, length]);
+        let left = g.matmul(norm, v[2]);
+        let right = g.matmul(squares, v[2]);
+        g.add(Prim::Binary(Binary::Add), &[left, right])
+    });
+    let bytes = |precision| {
+        let backend = simulator().with_precision(precision);
+        let plan = backend.prepare(&program, &["y".into()], &[], &SessionOptions::default()).unwrap();
+        plan.memory().plan_bytes
+    };
+    let values = 3 * (m * h) as u64;
+    assert!(bytes(Precision::Bf16) + 2 * values <= bytes(Precision::Tf32), "three values of {h} columns");
+
+    let [x, w, v] = inputs.each_ref().map(Tensor::to_f64);
+    let errors = [k, h].map(|depth| Math::Bf16.error(depth));
+    let results = run(&simulator().with_precision(Precision::Bf16), &program, &inputs).unwrap().to_f64();
+    let expected = run(&ReferenceBackend, &program, &inputs).unwrap().to_f64();
+    let mut worst: f64 = 0.0;
+    for row in 0..m {
+        // Values of the row and how far they are off.
+        let sum = |j: usize, f: &dyn Fn(f64) -> f64| -> f64 {
+            (0..k).map(|i| f(x[row * k + i] * w[i * h + j])).sum()
+        };
+        let z: Vec<f64> = (0..h).map(|j| sum(j, &|p| p)).collect();
+        let rounded = |value: f64, off: f64| off + TO_BF16 * (value.abs() + off);
+        let off: Vec<f64> = (0..h).map(|j| rounded(z[j], errors[0] * sum(j, &f64::abs))).collect();
+        let squares: Vec<f64> =
+            (0..h).map(|j| rounded(z[j] * z[j], (2.0 * z[j].abs() + off[j]) * off[j])).collect();
+        let length = z.iter().map(|z| z * z).sum::<f64>().sqrt();
+        let shortest = length - off.iter().map(|o| o * o).sum::<f64>().sqrt();
+        let norm: Vec<f64> = (0..h)
+            .map(|j| rounded(z[j] / length, (off[j] + z[j].abs() * (length - shortest) / length) / shortest))
+            .collect();
+        for column in 0..n {
+            let weight = |j: usize| v[j * n + column].abs();
+            let size = |j: usize| (z[j] / length).abs() + norm[j] + z[j] * z[j] + squares[j];
+            let bound: f64 = (0..h).map(|j| (norm[j] + squares[j] + errors[1] * size(j)) * weight(j)).sum();
+            let at = row * n + column;
+            let error = (results[at] - expected[at]).abs();
+            assert!(error <= bound, "row {row}, column {column}: off by {error:e}, at most {bound:e}");
+            worst = worst.max(error / bound);
+        }
+    }
+    println!("bfloat16 values: at most {worst:.2} of the bound");
 }

@@ -17,8 +17,8 @@ use dlbc_runtime::{Request, Session, SessionOptions, Target};
 struct Counted {
     /// For each sequence, the number of launches and the bytes of the buffers that they read and write.
     sequences: Vec<(usize, u64)>,
-    /// For each sequence, the number of launches by kernel family.
-    families: Vec<BTreeMap<String, usize>>,
+    /// For each sequence, the number of launches and their MiB by kernel family.
+    families: Vec<BTreeMap<String, (usize, u64)>>,
     /// Sequences that ran, in order.
     ran: Vec<usize>,
     kernels: Vec<Kernel>,
@@ -27,6 +27,13 @@ struct Counted {
     multiplications: Vec<u64>,
     uploaded: u64,
     downloaded: u64,
+}
+
+impl Counted {
+    /// Returns the bytes of the sequences that ran.
+    fn bytes(&self) -> u64 {
+        self.ran.iter().map(|ran| self.sequences[*ran].1).sum()
+    }
 }
 
 /// A device whose memory is all zeros.
@@ -74,10 +81,18 @@ impl Device for Counting {
         };
         let bytes = |l: &Launch| distinct(&l.reads) + distinct(&l.writes) + 2 * distinct(&l.updates);
         let mut counted = self.0.lock().unwrap();
-        let mut families: BTreeMap<String, usize> = BTreeMap::new();
+        let mut families: BTreeMap<String, (usize, u64)> = BTreeMap::new();
         for l in &launches {
             let name = &counted.kernels[l.kernel.0].name;
-            *families.entry(name.split('_').next().unwrap_or_default().into()).or_default() += 1;
+            if std::env::var_os("DLBC_COUNT").is_some() {
+                let mib = |regions: &[Region]| -> Vec<f32> {
+                    regions.iter().map(|r| (r.bytes as f32 / 104_857.6).round() / 10.0).collect()
+                };
+                println!("    {:?} {:?} {:?} {name}", mib(&l.reads), mib(&l.writes), mib(&l.updates));
+            }
+            let family = families.entry(name.split('_').next().unwrap_or_default().into()).or_default();
+            family.0 += 1;
+            family.1 += bytes(l);
         }
         let products = launches.iter().filter(|l| counted.kernels[l.kernel.0].name.starts_with("gemm_"));
         let multiplications = products.map(|l| multiplications(&l.params)).sum();
@@ -109,16 +124,22 @@ fn multiplications(params: &[u8]) -> u64 {
 }
 
 /// Plans a model and its relevance, and returns the counts as a row of a table.
-fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
-    explained(model, inputs, rules, Request::new().target(Target::Index(0)))
+fn counted(model: &Path, inputs: &Path, rules: &str, precision: Precision) -> (String, Counted) {
+    explained(model, inputs, rules, precision, Request::new().target(Target::Index(0)))
 }
 
 /// Does the same for a request.
-fn explained(model: &Path, inputs: &Path, rules: &str, request: Request) -> (String, Counted) {
+fn explained(
+    model: &Path,
+    inputs: &Path,
+    rules: &str,
+    precision: Precision,
+    request: Request,
+) -> (String, Counted) {
     let program = program(model, rules);
     let inputs = inputs_of(&program, &npz(inputs));
     let counted = Arc::new(Mutex::new(Counted::default()));
-    let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Tf32x3);
+    let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(precision);
     let session = Session::new(program, Box::new(backend), SessionOptions::default()).unwrap();
     // Weights and tables are uploaded by the first run.
     session.explain(&inputs, &request).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
@@ -162,7 +183,7 @@ fn a_head_is_computed_for_the_explained_positions() {
         let whole = Request::new().target(Target::Index(0));
         let on_demand = whole.clone().outputs(Vec::<String>::new());
         let [whole, on_demand] = [whole, on_demand].map(|request| {
-            let (row, counted) = explained(&model, &inputs, "dlb", request);
+            let (row, counted) = explained(&model, &inputs, "dlb", Precision::Tf32x3, request);
             println!("{name}: {row}");
             let multiplied: u64 = counted.ran.iter().map(|ran| counted.multiplications[*ran]).sum();
             (counted.downloaded, counted.uploaded, multiplied)
@@ -196,7 +217,8 @@ fn plans_are_counted() {
             continue;
         }
         for rules in ["dlb", "lrp-alpha2-beta1"] {
-            let (row, counted) = counted(&folder.join("model.onnx"), &inputs, rules);
+            let model = folder.join("model.onnx");
+            let (row, counted) = counted(&model, &inputs, rules, Precision::Tf32x3);
             println!("{name} by {rules}: {row}");
             counted.ran.iter().for_each(|ran| println!("  {:?}", counted.families[*ran]));
             assert!(counted.ran.len() >= 2, "{name}: a forward and a reverse");
@@ -208,6 +230,13 @@ fn plans_are_counted() {
                 launches <= 500 || name != "bert-base" || rules != "dlb",
                 "{launches} launches of {name}"
             );
+            if rules == "dlb" && !["digits_cnn", "tabular_mlp", "sentiment_bert", "resnet50"].contains(&name)
+            {
+                let (row, narrow) = self::counted(&model, &inputs, rules, Precision::Bf16);
+                println!("{name} by {rules} in bfloat16: {row}");
+                narrow.ran.iter().for_each(|ran| println!("  {:?}", narrow.families[*ran]));
+                assert!(narrow.bytes() < counted.bytes(), "{name}: values in bfloat16");
+            }
             let both = counted.kernels.iter().any(|k| k.name.contains("_beside_"));
             assert!(both || rules == "dlb" || name != "resnet50", "{name}: both parts in one pass");
         }

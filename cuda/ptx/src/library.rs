@@ -57,7 +57,7 @@ pub fn library() -> Vec<Entry> {
         add("reduce", reduce(reduction, dtype, Team::Thread, Pass::Whole, 1));
     }
     add("softmax", softmax::softmax());
-    for (name, kernel) in rows::variants() {
+    for (name, kernel) in rows::variants().into_iter().chain(narrow::rows()) {
         add("pointwise", kernel.emit_as(&format!("rows_{name}")));
     }
     for (name, kernel) in attention::variants() {
@@ -153,7 +153,7 @@ pub fn gemms() -> Vec<Gemm> {
     variants.push(tensor([Transform::Pos; 2], second, Epilogue::default()));
     let second = SecondProduct { transforms: [Transform::Id, Transform::Neg], sums: SecondSums::Operand };
     variants.push(tensor([Transform::Id, Transform::Pos], second, signed_sum()));
-    let second = SecondProduct { transforms: [Transform::Abs; 2], sums: SecondSums::Stored };
+    let second = SecondProduct { transforms: [Transform::Abs; 2], sums: SecondSums::Stored(Storage::F32) };
     variants.push(tensor([Transform::Id; 2], second, Epilogue::default()));
     variants.push(tensor([Transform::Id; 2], second, share()));
     variants.extend(narrow::gemms());
@@ -211,6 +211,10 @@ pub fn convs() -> Vec<Conv> {
     variants.push(tensor(Direction::Forward, [Transform::Pos; 2], second, biased()));
     let second = SecondProduct { transforms: [Transform::Neg, Transform::Id], sums: SecondSums::Operand };
     variants.push(tensor(Direction::Adjoint, [Transform::Pos, Transform::Id], second, signed_sum()));
+    for storage in [Storage::F32, Storage::Bf16] {
+        let second = SecondProduct { transforms: [Transform::Abs; 2], sums: SecondSums::Stored(storage) };
+        variants.push(tensor(Direction::Forward, [Transform::Id; 2], second, biased()));
+    }
     variants.extend(narrow::convs());
     variants
 }
@@ -223,7 +227,7 @@ pub fn chains() -> Vec<(String, Chain)> {
         let reads = operands.iter().enumerate().map(|(i, kind)| (Term::Operand(i), *kind));
         let terms = reads.chain([function]).collect();
         let operands = operands.iter().map(|kind| linear(*kind)).collect();
-        Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 }
+        Chain { operands, terms, rank: 0, out: Access::Linear, storage: Storage::F32, width: 1 }
     };
     let (f, i) = (Kind::F, Kind::I);
     let mut chains: Vec<(String, Chain)> = vec![
@@ -245,7 +249,8 @@ pub fn chains() -> Vec<(String, Chain)> {
             (Term::Operand(2), kind),
             (Term::Select(0, 1, 2), kind),
         ];
-        let chain = Chain { operands, terms, rank: 3, out: Access::Strided, width: 1 };
+        let storage = Storage::F32;
+        let chain = Chain { operands, terms, rank: 3, out: Access::Strided, storage, width: 1 };
         chains.push((format!("select_strided_{}", kind.suffix()), chain));
     }
     // Last step of the proportional rule, four elements per thread: `|x| · c + bias`.
@@ -259,7 +264,9 @@ pub fn chains() -> Vec<(String, Chain)> {
     ];
     let scalar = Operand::new(Kind::F, Access::Scalar);
     let operands = vec![linear(Kind::F), linear(Kind::F), scalar];
-    chains.push(("abs_mul_add_v4".into(), Chain { operands, terms, rank: 0, out: Access::Linear, width: 4 }));
+    let storage = Storage::F32;
+    let chain = Chain { operands, terms, rank: 0, out: Access::Linear, storage, width: 4 };
+    chains.push(("abs_mul_add_v4".into(), chain));
     chains.extend(narrow::chains());
     chains
 }

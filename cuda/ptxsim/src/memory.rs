@@ -1,4 +1,4 @@
-//! Global memory, which records for each word whether it was written and which threads of a launch touched it.
+//! Global memory, which records for each half of a word whether it was written and which threads of a launch touched it.
 
 use dlbc_ptx::{DeviceError, Region};
 
@@ -11,12 +11,13 @@ const RED_ZONE: u64 = 256;
 #[derive(Debug, Default)]
 pub struct Memory {
     words: Vec<u32>,
+    /// True for each half of a word that was written.
     written: Vec<bool>,
-    /// Last launch that touched each word that it may write; the two records below belong to it.
+    /// Last launch that touched each half that it may write; the two records below belong to it.
     touched: Vec<u32>,
-    /// Thread that wrote each word in that launch, 0 for none.
+    /// Thread that wrote each half in that launch, 0 for none.
     writer: Vec<u32>,
-    /// Thread that read each word in that launch, 0 for none, [`MANY`] for several.
+    /// Thread that read each half in that launch, 0 for none, [`MANY`] for several.
     reader: Vec<u32>,
     /// Number of launches so far.
     launch: u32,
@@ -91,10 +92,10 @@ impl Memory {
         let end = ((address + size - BASE) / 4) as usize;
         if end > self.words.len() {
             self.words.resize(end, 0);
-            self.written.resize(end, false);
-            self.touched.resize(end, 0);
-            self.writer.resize(end, 0);
-            self.reader.resize(end, 0);
+            self.written.resize(2 * end, false);
+            self.touched.resize(2 * end, 0);
+            self.writer.resize(2 * end, 0);
+            self.reader.resize(2 * end, 0);
         }
         self.forget(Region { address, bytes: size });
         Ok(address)
@@ -105,21 +106,33 @@ impl Memory {
         self.allocations.retain(|r| r.address != address);
     }
 
+    /// Returns the indices of the words of a region.
     fn range(region: Region) -> std::ops::Range<usize> {
         let first = ((region.address - BASE) / 4) as usize;
         first..first + (region.bytes / 4) as usize
     }
 
+    /// Returns the indices of the halves of a region's words.
+    fn halves(region: Region) -> std::ops::Range<usize> {
+        let words = Self::range(region);
+        2 * words.start..2 * words.end
+    }
+
     /// Marks the words of a region as not written.
     fn forget(&mut self, region: Region) {
-        self.written[Self::range(region)].fill(false);
+        self.written[Self::halves(region)].fill(false);
+    }
+
+    /// Returns the number of the first word of a region that was not written as a whole.
+    fn unwritten(&self, region: Region) -> Option<usize> {
+        self.written[Self::halves(region)].iter().position(|w| !w).map(|half| half / 2)
     }
 
     /// Copies from the host.
     pub fn upload(&mut self, address: u64, bytes: &[u8]) {
-        let range = Self::range(Region { address, bytes: bytes.len() as u64 });
-        self.written[range.clone()].fill(true);
-        for (word, b) in self.words[range].iter_mut().zip(bytes.chunks_exact(4)) {
+        let region = Region { address, bytes: bytes.len() as u64 };
+        self.written[Self::halves(region)].fill(true);
+        for (word, b) in self.words[Self::range(region)].iter_mut().zip(bytes.chunks_exact(4)) {
             *word = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         }
     }
@@ -129,8 +142,9 @@ impl Memory {
     /// # Errors
     /// When a word was never written; names the first one.
     pub fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), String> {
-        let range = Self::range(Region { address, bytes: bytes.len() as u64 });
-        if let Some(at) = self.written[range.clone()].iter().position(|w| !w) {
+        let region = Region { address, bytes: bytes.len() as u64 };
+        let range = Self::range(region);
+        if let Some(at) = self.unwritten(region) {
             return Err(format!("word {at} of {} was never written", range.len()));
         }
         for (b, word) in bytes.chunks_exact_mut(4).zip(&self.words[range]) {
@@ -149,7 +163,7 @@ impl Memory {
         }
     }
 
-    /// Clears the records of a word at its first access in this launch.
+    /// Clears the records of half a word at its first access in this launch.
     fn touch(&mut self, at: usize) {
         if self.touched[at] != self.launch {
             (self.touched[at], self.writer[at], self.reader[at]) = (self.launch, 0, 0);
@@ -159,15 +173,14 @@ impl Memory {
     /// Checks that every word of the launch's results was written.
     pub(crate) fn end(&self, declared: &Declared) -> Result<(), FaultText> {
         for (region, _) in declared.regions.iter().filter(|(_, a)| *a == Access::Write) {
-            let range = Self::range(*region);
-            if let Some(at) = self.written[range.clone()].iter().position(|w| !w) {
-                return Err(("result not written", format!("word {at} of {}", range.len())));
+            if let Some(at) = self.unwritten(*region) {
+                return Err(("result not written", format!("word {at} of {}", region.bytes / 4)));
             }
         }
         Ok(())
     }
 
-    /// Returns the index of an access's first word. `hint` is the region of the last access.
+    /// Returns the index of an access's first half of a word. `hint` is the region of the last access.
     fn locate(
         declared: &Declared,
         hint: &mut usize,
@@ -187,9 +200,10 @@ impl Memory {
             let kind = if write { "write outside the results" } else { "read outside the operands" };
             *hint = region.ok_or_else(|| (kind, format!("{address:#x}")))?;
         }
-        Ok((((address - BASE) / 4) as usize, declared.regions[*hint].1))
+        Ok((((address - BASE) / 2) as usize, declared.regions[*hint].1))
     }
 
+    /// Records a read and returns the index of its first word.
     pub(crate) fn read(
         &mut self,
         declared: &Declared,
@@ -198,7 +212,7 @@ impl Memory {
         thread: u32,
     ) -> Result<usize, FaultText> {
         let (at, access) = Self::locate(declared, hint, (address, bytes), Intent::Read)?;
-        for i in at..at + bytes.div_ceil(4) as usize {
+        for i in at..at + (bytes / 2) as usize {
             if !self.written[i] {
                 return Err(("read of memory that nobody wrote", format!("{address:#x}")));
             }
@@ -211,9 +225,10 @@ impl Memory {
                     if matches!(self.reader[i], 0) || self.reader[i] == thread { thread } else { MANY };
             }
         }
-        Ok(at)
+        Ok(at / 2)
     }
 
+    /// Records a write and returns the index of its first word.
     pub(crate) fn write(
         &mut self,
         declared: &Declared,
@@ -222,7 +237,7 @@ impl Memory {
         thread: u32,
     ) -> Result<usize, FaultText> {
         let (at, _) = Self::locate(declared, hint, (address, bytes), Intent::Write)?;
-        for i in at..at + (bytes / 4) as usize {
+        for i in at..at + (bytes / 2) as usize {
             self.touch(i);
             let other = |recorded: u32| recorded != 0 && recorded != thread;
             if other(self.writer[i]) {
@@ -234,7 +249,7 @@ impl Memory {
             self.writer[i] = thread;
             self.written[i] = true;
         }
-        Ok(at)
+        Ok(at / 2)
     }
 
     /// Returns the word of an atomic operation, which must be declared as an update and is exempt from race checks.
@@ -243,7 +258,7 @@ impl Memory {
         if access != Access::Update {
             return Err(("atomic operation on a result", format!("{address:#x}")));
         }
-        Ok(&mut self.words[at])
+        Ok(&mut self.words[at / 2])
     }
 
     pub(crate) fn word(&self, at: usize) -> u32 {

@@ -95,6 +95,8 @@ pub(crate) enum Op {
     /// Load of 16 bits.
     LoadHalf(Space),
     Store(Space),
+    /// Store of 16 bits to global memory.
+    StoreHalf,
     ReduceOr,
     Shuffle(Exchange),
     Barrier,

@@ -106,7 +106,11 @@ fn drawn(random: &mut Random) -> Chain {
     let width = if vectorised && result == Kind::F { 4 } else { 1 };
     let out = if strided { choose(random, &[Access::Strided, Access::Linear]) } else { Access::Linear };
     let rank = if strided { 1 + random.bits() as usize % 6 } else { 0 };
-    Chain { operands, terms, rank, out, width }
+    let storage = match out {
+        Access::Linear => choose(random, &[Storage::F32, Storage::F32, Storage::Bf16, Storage::F16]),
+        _ => Storage::F32,
+    };
+    Chain { operands, terms, rank, out, storage, width }
 }
 
 fn function(random: &mut Random, terms: &[(Term, Kind)], float: bool) -> (Term, Kind) {

@@ -5,6 +5,7 @@ use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{Binary, Prim, Transform};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
+use dlbc_ptx::kernel::storage::Storage;
 
 use super::expression::{Expression, Fused};
 use super::prim::NodeContext;
@@ -42,7 +43,7 @@ impl Planner {
         }
         match scope.values.get(&v) {
             Some(LoweredValue::Expression(e)) if e.dims == dims && e.status.is_none() => e.clone(),
-            _ => Expression::from_view(self.view(scope, v)),
+            _ => Expression::from_view(self.element_view(scope, v)),
         }
     }
 
@@ -71,7 +72,7 @@ impl Planner {
             }
             // An expression can contain one deferred product, whose epilogue it becomes.
             if part.product.is_some() && parts.iter().any(|p| p.product.is_some()) {
-                parts.push(Expression::from_view(self.view(scope, *v)));
+                parts.push(Expression::from_view(self.element_view(scope, *v)));
             } else {
                 parts.push(part);
             }
@@ -79,7 +80,7 @@ impl Planner {
         let mut e = self.joined(scope, id, (dims, term), &mut parts);
         if e.product.is_some() && e.epilogue().is_none() {
             for (part, v) in parts.iter_mut().zip(inputs.iter()).filter(|(p, _)| p.reads_product()) {
-                *part = Expression::from_view(self.view(scope, *v));
+                *part = Expression::from_view(self.element_view(scope, *v));
             }
             e = self.joined(scope, id, (dims, term), &mut parts);
         }
@@ -95,7 +96,7 @@ impl Planner {
         if one_reader || e.transformed_view().is_some() {
             LoweredValue::Expression(e)
         } else {
-            LoweredValue::View(self.emit(&e))
+            LoweredValue::View(self.emit_in(&e, self.storage(scope, id)))
         }
     }
 
@@ -137,7 +138,7 @@ impl Planner {
         for (part, v) in parts.iter_mut().zip(&inputs) {
             let operands = e.operands.len() + part.operands.len();
             if operands > MAX_OPERANDS || e.terms.len() + part.terms.len() > MAX_TERMS {
-                *part = Expression::from_view(self.view(scope, *v));
+                *part = Expression::from_view(self.element_view(scope, *v));
             }
             places.push(e.append(part));
         }
@@ -148,7 +149,12 @@ impl Planner {
 
     /// Computes an expression into a new buffer.
     pub(super) fn emit(&mut self, e: &Expression) -> View {
-        let out = self.buffer(e.kind(), &e.dims);
+        self.emit_in(e, Storage::F32)
+    }
+
+    /// Computes an expression into a new buffer whose floats have this type.
+    pub(super) fn emit_in(&mut self, e: &Expression, storage: Storage) -> View {
+        let out = self.buffer_in(e.kind(), storage, &e.dims);
         self.emit_into(e, &out, Use::Write);
         out
     }
@@ -202,6 +208,7 @@ impl Planner {
             terms: e.terms.clone(),
             rank: if any_strided { dims.len() } else { 0 },
             out: out_access,
+            storage: out.storage,
             width: if vectorised { 4 } else { 1 },
         };
         let kernel = self.kernel(chain.name(), || chain.emit());

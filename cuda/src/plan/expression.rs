@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dlbc_ops::prim::{Binary, Transform, Unary};
-use dlbc_ptx::kernel::epilogue::{Epilogue, OPERANDS};
+use dlbc_ptx::kernel::epilogue::{Epilogue, OPERANDS, SideOperand};
 use dlbc_ptx::kernel::gemm::{STORED_SECOND, SecondSums};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
@@ -184,7 +184,8 @@ impl Expression {
             }
             let view = view.broadcast(&self.dims);
             let view = if self.dims == product.dims { view } else { view.reshaped(&product.dims)? };
-            broadcasts.push(product.broadcast(&view).filter(|_| view.kind == Kind::F)?);
+            let broadcast = product.broadcast(&view).filter(|_| view.kind == Kind::F)?;
+            broadcasts.push(SideOperand { broadcast, storage: view.storage });
             operands.push(view);
             numbers.push(product.sum_count() + broadcasts.len() - 1);
         }
@@ -199,6 +200,6 @@ impl Expression {
         let terms: Vec<_> = self.terms.iter().map(numbered).collect();
         let most = if product.second.is_some() { STORED_SECOND } else { OPERANDS };
         (broadcasts.len() <= most && Epilogue::takes(&terms, broadcasts.len()))
-            .then_some((Epilogue { operands: broadcasts, terms }, operands))
+            .then_some((Epilogue { operands: broadcasts, terms, ..Epilogue::default() }, operands))
     }
 }

@@ -1,5 +1,6 @@
 //! Lowering of a program to launches: views of buffers, fused elementwise expressions, kernels, and the lifetime of each buffer.
 
+mod activations;
 mod buffer;
 mod chain;
 mod expression;
@@ -12,6 +13,7 @@ mod narrow;
 mod node;
 mod order;
 mod pairs;
+mod partner;
 mod pick;
 mod prim;
 mod product;
@@ -38,6 +40,7 @@ use dlbc_ops::program::Output;
 use dlbc_ops::tensor::DType;
 use dlbc_ptx::Kernel;
 use dlbc_ptx::kernel::pointwise::Kind;
+use dlbc_ptx::kernel::storage::Storage;
 
 use crate::memory::{Interval, assign_offsets};
 use crate::storages::Storages;
@@ -150,6 +153,8 @@ struct Scope<'a> {
     statistics_source: HashMap<NodeId, NodeId>,
     /// For products of the forward, the product of the reverse that their kernels compute, too.
     partners: HashMap<NodeId, Partner>,
+    /// Nodes whose results are stored in bfloat16.
+    narrow: HashSet<NodeId>,
 }
 
 impl<'a> Scope<'a> {
@@ -162,6 +167,7 @@ impl<'a> Scope<'a> {
             statistics: HashMap::new(),
             statistics_source: HashMap::new(),
             partners: HashMap::new(),
+            narrow: HashSet::new(),
         }
     }
 }
@@ -230,9 +236,17 @@ pub(crate) fn lower(
         clock: 1,
     };
     let mut scope = Scope::new(graph);
-    // A plan that saves memory keeps nothing for the reverse.
+    // What a reverse recomputes is lowered node by node; the bits are the same.
+    let units = [&cut.forward, &cut.reverse].map(|stage| match segments {
+        0 | 1 => units(graph, &stage.nodes, &scores),
+        _ => stage.nodes.iter().map(|id| Unit::Node(*id)).collect(),
+    });
+    // A plan that saves memory keeps nothing for the reverse, and stores no value that it may compute again with other bits.
     if segments < 2 {
         scope.partners = pairs::find(graph, &stages, &scores);
+        if precision == Precision::Bf16 {
+            scope.narrow = activations::find(graph, &stages, &scores, &units);
+        }
     }
     scope.scores = scores;
     let mut constant: HashMap<NodeId, bool> = HashMap::new();
@@ -249,12 +263,7 @@ pub(crate) fn lower(
             dropped.iter().for_each(|node| drop(scope.values.remove(&Value { node: *node, slot: 0 })));
         }
         p.inputs(&mut scope, stage, i);
-        // What a reverse recomputes is lowered node by node; the bits are the same.
-        let units = match segments {
-            0 | 1 => units(graph, &stage.nodes, &scope.scores),
-            _ => stage.nodes.iter().map(|id| Unit::Node(*id)).collect(),
-        };
-        for unit in &units {
+        for unit in &units[i - 1] {
             let id = match unit {
                 Unit::Node(id) => id,
                 Unit::Rows(ids) => {
@@ -347,8 +356,11 @@ impl Planner {
             if scope.scores.contains(&v.node) {
                 continue;
             }
+            let Some(output) = names.get(i) else {
+                self.stored_view(scope, *v);
+                continue;
+            };
             let view = self.view(scope, *v);
-            let Some(output) = names.get(i) else { continue };
             let (view, dtype) = (self.contiguous(&view), scope.graph.ty(*v).dtype);
             self.stages[index].outputs.push(StageOutput { output: output.clone(), view, dtype });
         }
@@ -367,7 +379,13 @@ impl Planner {
 
     /// Creates a contiguous buffer.
     fn buffer(&mut self, kind: Kind, dims: &[usize]) -> View {
-        let bytes = dims.iter().product::<usize>() as u64 * u64::from(kind.bytes());
+        self.buffer_in(kind, Storage::F32, dims)
+    }
+
+    /// Creates a contiguous buffer whose floats have this type.
+    fn buffer_in(&mut self, kind: Kind, storage: Storage, dims: &[usize]) -> View {
+        let view = View { storage, ..View::contiguous(self.buffers.len(), kind, dims) };
+        let bytes = (view.elems() as u64 * u64::from(view.element_bytes())).next_multiple_of(4);
         // Results of setup live as long as the plan.
         let (first, last) = match self.stage {
             SETUP => {
@@ -377,7 +395,7 @@ impl Planner {
             _ => (self.clock, self.clock),
         };
         self.buffers.push(Buffer { location: Location::Arena, bytes, first, last });
-        View::contiguous(self.buffers.len() - 1, kind, dims)
+        view
     }
 
     /// Returns a table of words that kernels read. Equal tables share a buffer.
@@ -408,7 +426,7 @@ impl Planner {
         match scope.values.get(&v).cloned() {
             Some(LoweredValue::View(view)) => view,
             Some(LoweredValue::Expression(e)) => {
-                let view = self.emit(&e);
+                let view = self.emit_in(&e, self.storage(scope, v.node));
                 scope.values.insert(v, LoweredValue::View(view.clone()));
                 view
             }
@@ -432,6 +450,10 @@ impl Planner {
     fn contiguous(&mut self, view: &View) -> View {
         if view.is_contiguous() {
             return view.clone();
+        }
+        let is_constant = matches!(self.buffers[view.buffer].location, Location::Constant(..));
+        if !is_constant && view.storage != Storage::F32 && view.elems().is_multiple_of(2) {
+            return self.emit_in(&Expression::from_view(view.clone()), view.storage);
         }
         let view = &self.wide(view.clone());
         let copy = self.transpose(view);

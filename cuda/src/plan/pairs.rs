@@ -1,5 +1,5 @@
-//! Products of the reverse whose operands a product of the forward reads, such as `|x| |W|` beside `x W`: one pass over the operands
-//! computes both, and the reverse finds its product in memory.
+//! Products and convolutions of the reverse whose operands one of the forward reads, such as `|x| |W|` beside `x W`: one pass over the
+//! operands computes both, and the reverse finds its product in memory.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +15,8 @@ pub(super) struct Partner {
     pub(super) transforms: [Transform; 2],
 }
 
-/// Operands of a product, each with whether it is transposed.
-type Operands = [(Value, bool); 2];
+/// Operands of a product, each with whether it is transposed, and the geometry of a convolution as text; its weights come first.
+type Operands = ([(Value, bool); 2], Option<String>);
 
 /// Returns the partner of each product of the forward that has one.
 pub(super) fn find(
@@ -26,10 +26,18 @@ pub(super) fn find(
 ) -> HashMap<NodeId, Partner> {
     let product = |id: &NodeId| match graph.op(*id) {
         Prim::MatMul(product) if !scores.contains(id) => Some(operands(graph, *id, product)),
+        Prim::Conv(conv) => Some(conv_operands(graph, *id, conv)),
         _ => None,
     };
+    // The transforms of the operation itself.
+    let plain = |id: &NodeId| match graph.op(*id) {
+        Prim::MatMul(product) => [product.a, product.b],
+        Prim::Conv(conv) => [conv.w, Transform::Id],
+        _ => [Transform::Id; 2],
+    };
+    let has_bias = |id: &NodeId| matches!(graph.op(*id), Prim::Conv(_)) && graph.node_inputs(*id).len() > 2;
     let mut reverse: HashMap<Operands, Vec<Partner>> = HashMap::new();
-    for id in &stages.reverse.nodes {
+    for id in stages.reverse.nodes.iter().filter(|id| !has_bias(id)) {
         if let Some((operands, transforms)) = product(id) {
             reverse.entry(operands).or_default().push(Partner { node: *id, transforms });
         }
@@ -39,7 +47,9 @@ pub(super) fn find(
         let Some((operands, transforms)) = product(id) else { continue };
         // Several products of the reverse are fused with one another.
         let Some([partner]) = reverse.get(&operands).map(Vec::as_slice) else { continue };
-        if partner.node != *id && partner.transforms != transforms {
+        // The kernel reads what the node reads, so the node must read the operands untransformed.
+        let is_plain = transforms == plain(id);
+        if is_plain && partner.node != *id && partner.transforms != transforms {
             partners.insert(*id, *partner);
             reverse.remove(&operands);
         }
@@ -64,5 +74,19 @@ fn operands(graph: &Graph<Prim>, id: NodeId, product: &prim::MatMul) -> (Operand
     };
     let (a, a_transform) = source(inputs[0], product.a, is_flat);
     let (b, b_transform) = source(inputs[1], product.b, false);
-    ([(a, product.ta), (b, product.tb)], [a_transform, b_transform])
+    (([(a, product.ta), (b, product.tb)], None), [a_transform, b_transform])
+}
+
+/// Returns the operands of a convolution and their transforms, weights first, in the same way.
+fn conv_operands(graph: &Graph<Prim>, id: NodeId, conv: &prim::Conv) -> (Operands, [Transform; 2]) {
+    let inputs = graph.node_inputs(id);
+    let magnitude = |v: Value, transform: Transform| match (transform, graph.op(v.node)) {
+        (Transform::Id | Transform::Abs, Prim::Unary(Unary::Abs)) => {
+            (graph.node_inputs(v.node)[0], Transform::Abs)
+        }
+        _ => (v, transform),
+    };
+    let (w, w_transform) = magnitude(inputs[1], conv.w);
+    let (x, x_transform) = magnitude(inputs[0], Transform::Id);
+    (([(w, false), (x, false)], Some(format!("{:?}", conv.geometry))), [w_transform, x_transform])
 }

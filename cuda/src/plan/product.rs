@@ -25,6 +25,14 @@ const MAX_SLICES: usize = 8;
 /// Minimum depth of a slice.
 const MIN_SLICE: usize = 256;
 
+/// A function that may add a second product before anything is launched.
+pub(super) type Complete<'a> = &'a mut dyn FnMut(&mut Planner, Product) -> Product;
+
+/// Adds no second product.
+pub(super) fn unchanged(_: &mut Planner, product: Product) -> Product {
+    product
+}
+
 /// Kernel and parameters of a product. `operands` are its operands in memory.
 #[derive(Clone)]
 pub(super) enum Work {
@@ -87,6 +95,15 @@ impl Product {
 }
 
 impl Product {
+    /// Returns the number of slices of the depth.
+    pub(super) fn slices(&self) -> usize {
+        let (depth, slice) = match &self.work {
+            Work::Gemm { params, .. } | Work::Skinny { params, .. } => (params.k, params.slice),
+            Work::Conv { params, .. } => (params.k, params.slice),
+        };
+        depth.div_ceil(slice.max(1)) as usize
+    }
+
     /// Returns the number of sums per element that the epilogue gets.
     pub(super) fn sum_count(&self) -> usize {
         let second = match &self.work {
@@ -133,12 +150,12 @@ impl Product {
                 params.tiles = params.n.div_ceil(variant.tile.columns);
                 variant.second = Some(SecondProduct { transforms, sums });
             }
-            Work::Conv { variant, .. } if sums != SecondSums::Stored => {
+            Work::Conv { variant, .. } => {
                 let tile = variant.tile.filter(|_| plain(variant.transforms, variant.second))?;
                 variant.tile = Some(Tile { transfer: tile.transfer, ..Tile::tensor(tile.math()?) });
                 variant.second = Some(SecondProduct { transforms, sums });
             }
-            Work::Conv { .. } | Work::Skinny { .. } => return None,
+            Work::Skinny { .. } => return None,
         }
         Some(fused)
     }
@@ -241,10 +258,22 @@ impl Planner {
     /// Lowers the matrix product of two transformed operands; each may be transposed.
     pub(super) fn product(
         &mut self,
+        operands: [View; 2],
+        transforms: [Transform; 2],
+        transposed: [bool; 2],
+        dims: &[usize],
+    ) -> Expression {
+        self.product_with(operands, transforms, transposed, dims, &mut unchanged)
+    }
+
+    /// Does the same, with a second product that `complete` adds.
+    pub(super) fn product_with(
+        &mut self,
         [a, b]: [View; 2],
         transforms: [Transform; 2],
         [a_transposed, b_transposed]: [bool; 2],
         dims: &[usize],
+        complete: Complete<'_>,
     ) -> Expression {
         if dims.contains(&0) {
             return Expression::from_view(self.buffer(a.kind, dims));
@@ -278,7 +307,7 @@ impl Planner {
                 p.contiguous(&v.broadcast(&full))
             };
             let (a, b) = (whole(self, &a), whole(self, &b));
-            return self.product([a, b], transforms, [false, false], dims);
+            return self.product_with([a, b], transforms, [false, false], dims, complete);
         }
         let last = |v: &View| [v.strides[v.strides.len() - 2], v.strides[v.strides.len() - 1]];
         // Strides along lanes and depth.
@@ -308,8 +337,9 @@ impl Planner {
             let tile =
                 Tile { rows: ROWS as u32, columns: variant.columns(), depth: Skinny::DEPTH, ..Tile::FLAT };
             params.slice = slice(tile, [m, n, k], count) as u32;
-            let work = Work::Skinny { variant, params, operands: [a, b] };
-            return self.defer(Product::new(work, dims));
+            let product = Product::new(Work::Skinny { variant, params, operands: [a, b] }, dims);
+            let product = complete(self, product);
+            return self.defer(product);
         }
         let tile = tile(self.precision, [m, n, k], count);
         params.tiles = params.n.div_ceil(tile.columns);
@@ -322,7 +352,9 @@ impl Planner {
         ];
         let tile = tile.copying(&layouts.map(|l| (l.storage, l.vectorised)));
         let variant = Gemm { transforms, second: None, layouts, tile, epilogue: Epilogue::default() };
-        self.defer(Product::new(Work::Gemm { variant, params, operands: [a, b] }, dims))
+        let product = Product::new(Work::Gemm { variant, params, operands: [a, b] }, dims);
+        let product = complete(self, product);
+        self.defer(product)
     }
 
     fn integer_product(
@@ -345,19 +377,20 @@ impl Planner {
     }
 
     /// Defers a product until its epilogue is known. A product with several slices is computed, and its slices are summed.
-    pub(super) fn defer(&mut self, product: Product) -> Expression {
-        let (depth, slice) = match &product.work {
-            Work::Gemm { params, .. } | Work::Skinny { params, .. } => (params.k, params.slice),
-            Work::Conv { params, .. } => (params.k, params.slice),
-        };
-        let slices = depth.div_ceil(slice.max(1)) as usize;
+    pub(super) fn defer(&mut self, mut product: Product) -> Expression {
+        let slices = product.slices();
         if slices <= 1 {
             return Expression::deferred(product);
         }
-        let space = self.buffer(Kind::F, &[&[slices][..], &product.dims].concat());
+        let dims = [&[slices][..], &product.dims].concat();
+        let space = self.buffer(Kind::F, &dims);
+        let second = product.second.take().map(|result| (self.buffer(Kind::F, &dims), result));
+        product.second = second.as_ref().map(|(space, _)| space.clone());
         self.compute(&product, &space, Use::Write, (Epilogue::default(), vec![]));
-        let sums = (1..slices).map(|i| Expression::from_view(space.index_axis(0, i)));
-        sums.fold(Expression::from_view(space.index_axis(0, 0)), |e, next| e.plus(&next))
+        if let Some((space, result)) = second {
+            self.emit_into(&sum_of_slices(&space), &result, Use::Write);
+        }
+        sum_of_slices(&space)
     }
 
     /// Computes a product into a new buffer.
@@ -376,6 +409,7 @@ impl Planner {
         access: Use,
         (epilogue, epilogue_operands): (Epilogue, Vec<View>),
     ) {
+        let epilogue = Epilogue { storage: out.storage, ..epilogue };
         let (kernel, grid, params, mut reads): (_, _, BuildParams, Vec<View>) = match product.work.clone() {
             Work::Gemm { variant, params, operands } => {
                 let variant = Gemm { epilogue, ..variant };
@@ -393,7 +427,8 @@ impl Planner {
             Work::Conv { variant, params, operands } => {
                 let variant = Conv { epilogue, ..variant };
                 let grid = variant.grid(&params);
-                let build = conv_params(params, &operands, out, &epilogue_operands);
+                let build =
+                    conv_params(params, (&operands, out, product.second.as_ref()), &epilogue_operands);
                 let kernel = self.kernel(variant.name(), || variant.emit());
                 (kernel, grid, build, operands.to_vec())
             }
@@ -404,6 +439,12 @@ impl Planner {
         writes.extend(product.second.clone());
         self.push(Step { kernel, grid, params, reads, writes, updates });
     }
+}
+
+/// Returns the sum of a view along its first axis, in order.
+fn sum_of_slices(space: &View) -> Expression {
+    let slices = (1..space.dims[0]).map(|i| Expression::from_view(space.index_axis(0, i)));
+    slices.fold(Expression::from_view(space.index_axis(0, 0)), |e, next| e.plus(&next))
 }
 
 /// Completes the parameter block of a product by the addresses of its operands, its result, the result of a second product, and
@@ -417,25 +458,31 @@ fn gemm_params(
     let epilogue = epilogue.to_vec();
     Box::new(move |at| {
         let [a, b, c] = [&left, &right, &out].map(|v| at.address_of(v));
-        let mut epilogue = up_to_four(at, &epilogue);
-        if let Some(second) = &second {
-            epilogue[STORED_SECOND] = at.address_of(second);
-        }
+        let epilogue = addresses(at, &epilogue, second.as_ref());
         GemmParams { a, b, c, epilogue, ..params }.bytes()
     })
 }
 
 /// Completes the parameter block of a convolution in the same way.
-fn conv_params(params: ConvParams, operands: &[View; 3], out: &View, epilogue: &[View]) -> BuildParams {
-    let (operands, out, epilogue) = (operands.clone(), out.clone(), epilogue.to_vec());
+fn conv_params(
+    params: ConvParams,
+    (operands, out, second): (&[View; 3], &View, Option<&View>),
+    epilogue: &[View],
+) -> BuildParams {
+    let (operands, out, second) = (operands.clone(), out.clone(), second.cloned());
+    let epilogue = epilogue.to_vec();
     Box::new(move |at| {
         let [data, weight, table] = operands.each_ref().map(|v| at.address_of(v));
-        let (out, epilogue) = (at.address_of(&out), up_to_four(at, &epilogue));
+        let (out, epilogue) = (at.address_of(&out), addresses(at, &epilogue, second.as_ref()));
         ConvParams { data, weight, table, out, epilogue, ..params }.bytes()
     })
 }
 
-/// Returns the addresses of up to four views, padded with 0.
-fn up_to_four(at: &Addresses, views: &[View]) -> [u64; 4] {
-    std::array::from_fn(|i| views.get(i).map_or(0, |v| at.address_of(v)))
+/// Returns the addresses of an epilogue's operands and of the second product's sums, padded with 0.
+fn addresses(at: &Addresses, epilogue: &[View], second: Option<&View>) -> [u64; 4] {
+    let mut addresses = std::array::from_fn(|i| epilogue.get(i).map_or(0, |v| at.address_of(v)));
+    if let Some(second) = second {
+        addresses[STORED_SECOND] = at.address_of(second);
+    }
+    addresses
 }

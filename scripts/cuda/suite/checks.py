@@ -48,6 +48,13 @@ def elements(actual: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> Ver
     return verdict
 
 
+def widened(words: np.ndarray, storage: str) -> np.ndarray:
+    """The floats of 16 bits that words hold."""
+    if storage == "f16":
+        return words.view(np.float16).astype(np.float32)
+    return (words.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
 def words(actual: np.ndarray, expected: np.ndarray) -> Verdict:
     """Compares words exactly."""
     if actual.shape != expected.shape:
@@ -68,6 +75,8 @@ def expectation(expected: dict, actual: np.ndarray) -> Verdict:
         return words(actual, expected["value"])
     if kind == "some":
         return words(np.where(expected["open"], expected["value"], actual), expected["value"])
+    if kind == "narrow":
+        return elements(widened(actual, expected["storage"])[:len(expected["value"])], expected["value"], expected["bound"])
     floats = actual.view(np.float32 if kind == "floats" else np.float64)
     return elements(floats, expected["value"], expected["bound"])
 

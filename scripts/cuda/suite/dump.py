@@ -47,6 +47,10 @@ class Dump:
                 e["value"] = bits.view(np.float32)
                 e["bits"] = bits ^ self.array(e["difference"], np.uint32)
                 e["bound"] = upper_half(self.array(e["bound"], np.uint16))
+            elif e["kind"] == "narrow":
+                e["value"] = self.array(e["value"], np.float32)
+                e["bits"] = self.array(e["bits"], np.uint32)
+                e["bound"] = upper_half(self.array(e["bound"], np.uint16))
             elif e["kind"] == "doubles":
                 e["value"] = self.array(e["value"], np.float64)
                 e["bound"] = upper_half(self.array(e["bound"], np.uint16))

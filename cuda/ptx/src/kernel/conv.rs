@@ -8,8 +8,9 @@ use std::mem::offset_of;
 use dlbc_ops::prim::Transform;
 
 use super::epilogue::{Broadcast, Epilogue, Writer};
+use super::gemm::STORED_SECOND;
 use super::storage::Storage;
-use super::tile::{self, Depths, SecondProduct, Source, Tile};
+use super::tile::{self, Depths, SecondProduct, SecondSums, Source, Tile};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::{op, params};
@@ -65,6 +66,9 @@ params! {
         before: [u32; 3],
     }
 }
+
+/// Offset of the address to which a second product's sums are stored, with the layout of the result.
+const SECOND: usize = offset_of!(ConvParams, epilogue) + 8 * STORED_SECOND;
 
 /// Direction of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -335,6 +339,10 @@ impl Conv {
         op!(k, "mul.lo.u32 {first}, {slice}, {elements}");
         let writer =
             Writer::new(k, &self.epilogue, offset_of!(ConvParams, out), offset_of!(ConvParams, epilogue));
+        let second = match self.second.map(|second| second.sums) {
+            Some(SecondSums::Stored(storage)) => Some((k.param_u64(SECOND), storage)),
+            _ => None,
+        };
         let channel = |k: &mut Emitter, row: Reg| {
             let (channel, exists) = (k.r(), k.p());
             op!(k, "add.u32 {channel}, {row}, {first_channel}");
@@ -353,7 +361,14 @@ impl Conv {
             op!(k, "mad.lo.u32 {index}, {image}, {channels}, {channel}");
             op!(k, "mad.lo.u32 {index}, {index}, {positions}, {position}");
             op!(k, "add.u32 {index}, {index}, {first}");
-            writer.store(k, sums, (index, exists), [operands, &[]]);
+            let mut sums = sums.to_vec();
+            if let Some((base, storage)) = second
+                && let Some(value) = sums.pop()
+            {
+                let address = k.address(base, index, storage.bytes());
+                storage.store(k, address, value, Some(exists));
+            }
+            writer.store(k, &sums, (index, exists), [operands, &[]]);
         };
         match self.tile {
             Some(tile) => {

@@ -5,9 +5,8 @@ use dlbc_ops::prim::{Binary, Unary};
 
 use super::name;
 use super::pointwise::{Division, Kind, Term, evaluate};
-use super::tile::load_where;
+use super::storage::Storage;
 use crate::emit::{Emitter, Reg};
-use crate::op;
 
 /// Maximum number of operands besides the product: the parameter blocks have as many addresses.
 pub const OPERANDS: usize = 4;
@@ -27,14 +26,31 @@ pub enum Broadcast {
     Scalar,
 }
 
+/// Operand of an epilogue besides the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SideOperand {
+    /// Broadcast to the product.
+    pub broadcast: Broadcast,
+    /// Type of the elements in memory.
+    pub storage: Storage,
+}
+
+impl From<Broadcast> for SideOperand {
+    fn from(broadcast: Broadcast) -> SideOperand {
+        SideOperand { broadcast, storage: Storage::F32 }
+    }
+}
+
 /// Elementwise expression over a product. Without terms the product is stored unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Epilogue {
     /// Operands besides the product. In `terms`, operand 0 is the product's element; a second product may be operand 1;
     /// these operands follow.
-    pub operands: Vec<Broadcast>,
+    pub operands: Vec<SideOperand>,
     /// Terms with their element types. The last one is the result, a float.
     pub terms: Vec<(Term, Kind)>,
+    /// Type of the result in memory.
+    pub storage: Storage,
 }
 
 impl Epilogue {
@@ -61,21 +77,34 @@ impl Epilogue {
         float && operands <= OPERANDS && terms.len() <= TERMS && terms.iter().all(cheap)
     }
 
-    /// Returns the suffix of the kernel's name: a letter for the broadcast of each operand, then the terms in order; empty
-    /// without terms. Different expressions have different names, because kernels are cached by name.
+    /// Returns the suffix of the kernel's name: a letter for the broadcast of each operand, followed by that of a narrow type, then
+    /// the terms in order, and the type of a narrow result. Different expressions have different names, because kernels are
+    /// cached by name.
     pub fn name(&self) -> String {
-        if self.terms.is_empty() {
-            return String::new();
-        }
-        let letter = |broadcast: &Broadcast| match broadcast {
-            Broadcast::Full => 'f',
-            Broadcast::Row => 'r',
-            Broadcast::Column => 'c',
-            Broadcast::Scalar => 'o',
+        let to = match self.storage {
+            Storage::F32 => String::new(),
+            narrow => format!("_to{}", narrow.name()),
         };
-        let broadcasts: String = self.operands.iter().map(letter).collect();
+        if self.terms.is_empty() {
+            return to;
+        }
+        let letters = |operand: &SideOperand| {
+            let broadcast = match operand.broadcast {
+                Broadcast::Full => "f",
+                Broadcast::Row => "r",
+                Broadcast::Column => "c",
+                Broadcast::Scalar => "o",
+            };
+            let storage = match operand.storage {
+                Storage::F32 => "",
+                Storage::Bf16 => "b",
+                Storage::F16 => "h",
+            };
+            format!("{broadcast}{storage}")
+        };
+        let operands: String = self.operands.iter().map(letters).collect();
         let terms: Vec<String> = self.terms.iter().map(|(term, kind)| name::term(term, *kind)).collect();
-        format!("_then_{broadcasts}_{}", terms.join("_"))
+        format!("_then_{operands}_{}{to}", terms.join("_"))
     }
 }
 
@@ -91,10 +120,10 @@ impl<'a> Writer<'a> {
     /// Loads addresses and scalars. `out` and `operands` are offsets in the parameter block.
     pub(super) fn new(k: &mut Emitter, epilogue: &'a Epilogue, out: usize, operands: usize) -> Writer<'a> {
         let out = k.param_u64(out);
-        let loaded = epilogue.operands.iter().enumerate().map(|(i, broadcast)| {
+        let loaded = epilogue.operands.iter().enumerate().map(|(i, operand)| {
             let base = k.param_u64(operands + 8 * i);
-            match broadcast {
-                Broadcast::Scalar => load_where(k, base, None),
+            match operand.broadcast {
+                Broadcast::Scalar => operand.storage.load(k, "global", base, None),
                 Broadcast::Full | Broadcast::Row | Broadcast::Column => base,
             }
         });
@@ -105,10 +134,10 @@ impl<'a> Writer<'a> {
     pub(super) fn load(&self, k: &mut Emitter, broadcast: Broadcast, index: Reg, exists: Reg) -> Vec<Reg> {
         let pairs = self.epilogue.operands.iter().zip(&self.operands);
         pairs
-            .filter(|(operand, _)| **operand == broadcast)
-            .map(|(_, base)| {
-                let address = k.address(*base, index, 4);
-                load_where(k, address, Some(exists))
+            .filter(|(operand, _)| operand.broadcast == broadcast)
+            .map(|(operand, base)| {
+                let address = k.address(*base, index, operand.storage.bytes());
+                operand.storage.load(k, "global", address, Some(exists))
             })
             .collect()
     }
@@ -126,22 +155,25 @@ impl<'a> Writer<'a> {
         if !self.epilogue.terms.is_empty() {
             let (mut row, mut column) = (row.iter(), column.iter());
             let mut values = sums.to_vec();
-            for (broadcast, operand) in self.epilogue.operands.iter().zip(&self.operands) {
+            for (SideOperand { broadcast, storage }, base) in
+                self.epilogue.operands.iter().zip(&self.operands)
+            {
                 let value = match broadcast {
                     Broadcast::Full => {
-                        let address = k.address(*operand, index, 4);
-                        Some(load_where(k, address, Some(exists)))
+                        let address = k.address(*base, index, storage.bytes());
+                        Some(storage.load(k, "global", address, Some(exists)))
                     }
                     Broadcast::Row => row.next().copied(),
                     Broadcast::Column => column.next().copied(),
-                    Broadcast::Scalar => Some(*operand),
+                    Broadcast::Scalar => Some(*base),
                 };
                 values.extend(value);
             }
             value = evaluate(k, &self.epilogue.terms, &values, Division::Full);
         }
-        let address = k.address(self.out, index, 4);
-        op!(k, "@{exists} st.global.f32 [{address}], {value}");
+        let storage = self.epilogue.storage;
+        let address = k.address(self.out, index, storage.bytes());
+        storage.store(k, address, value, Some(exists));
     }
 }
 
@@ -219,8 +251,14 @@ mod tests {
 
         fn epilogue(&mut self) -> Epilogue {
             let broadcasts = [Broadcast::Full, Broadcast::Row, Broadcast::Column, Broadcast::Scalar];
-            let operands = (0..self.below(3)).map(|_| self.choose(&broadcasts)).collect();
-            Epilogue { operands, terms: (0..1 + self.below(4)).map(|_| self.term()).collect() }
+            let storages = [Storage::F32, Storage::Bf16, Storage::F16];
+            let operand = |draw: &mut Draw| {
+                let (broadcast, storage) = (draw.choose(&broadcasts), draw.choose(&storages));
+                SideOperand { broadcast, storage }
+            };
+            let operands = (0..self.below(3)).map(|_| operand(self)).collect();
+            let storage = self.choose(&storages);
+            Epilogue { operands, terms: (0..1 + self.below(4)).map(|_| self.term()).collect(), storage }
         }
     }
 

@@ -11,6 +11,7 @@ use dlbc_ops::prim::{Binary, Reduction, Unary};
 use super::digest;
 use super::pointwise::{Division, Kind, Term, evaluate_term};
 use super::reduce::{Pass, Reduce, Team};
+use super::storage::Storage;
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::op;
@@ -31,6 +32,17 @@ pub struct RowOperand {
     pub kind: Kind,
     /// True if the operand varies along the row.
     pub varies: bool,
+    /// Type of floats in memory.
+    pub storage: Storage,
+}
+
+/// A result of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowStore {
+    /// Index of the term.
+    pub term: usize,
+    /// Type of floats in memory.
+    pub storage: Storage,
 }
 
 /// A variant of the kernel.
@@ -41,7 +53,7 @@ pub struct Rows {
     /// Terms with their element types.
     pub terms: Vec<(RowTerm, Kind)>,
     /// Terms that are stored.
-    pub stores: Vec<usize>,
+    pub stores: Vec<RowStore>,
     /// Threads of a row: [`Team::Warp`] or [`Team::Block`].
     pub team: Team,
 }
@@ -190,7 +202,9 @@ impl Rows {
 /// Returns the variants of the fixed library, by name: the normalisation of a residual sum, stored with the sum; the same by a
 /// block for each row; and a masked softmax, stored with its maximum.
 pub fn variants() -> Vec<(String, Rows)> {
-    let float = |varies| RowOperand { kind: Kind::F, varies };
+    let storage = Storage::F32;
+    let float = |varies| RowOperand { kind: Kind::F, varies, storage };
+    let stores = |terms: &[usize]| terms.iter().map(|term| RowStore { term: *term, storage }).collect();
     let element = |term| (RowTerm::Element(term), Kind::F);
     let sum = |x| (RowTerm::Reduce(Reduction::Sum, x), Kind::F);
     let norm = Rows {
@@ -213,11 +227,11 @@ pub fn variants() -> Vec<(String, Rows)> {
             element(Term::Binary(Binary::Div, 7, 12)),
             element(Term::Binary(Binary::Mul, 13, 1)),
         ],
-        stores: vec![4, 14, 12, 5],
+        stores: stores(&[4, 14, 12, 5]),
         team: Team::Warp,
     };
     let masked = Rows {
-        operands: vec![float(true), RowOperand { kind: Kind::B, varies: true }],
+        operands: vec![float(true), RowOperand { kind: Kind::B, varies: true, storage }],
         terms: vec![
             element(Term::Operand(0)),
             (RowTerm::Element(Term::Operand(1)), Kind::B),
@@ -229,7 +243,7 @@ pub fn variants() -> Vec<(String, Rows)> {
             sum(6),
             element(Term::Binary(Binary::GuardedDiv, 6, 7)),
         ],
-        stores: vec![8, 4],
+        stores: stores(&[8, 4]),
         team: Team::Warp,
     };
     let block = |rows: &Rows| Rows { team: Team::Block, ..rows.clone() };
@@ -281,6 +295,11 @@ impl Walk<'_> {
             (RowTerm::Element(Term::Operand(o)), kind) => {
                 let Source { base, start, stride } = &self.sources[*o];
                 let index = at.map_or(*start, |at| k.offset(Some(*start), &[at], &[*stride]));
+                if *kind == Kind::F {
+                    let storage = self.variant.operands[*o].storage;
+                    let address = k.address(*base, index, storage.bytes());
+                    return storage.load(k, "global", address, None);
+                }
                 let (address, v) = (k.address(*base, index, 4), kind.register(k));
                 op!(k, "ld.global.{} {v}, [{address}]", kind.suffix());
                 v
@@ -313,9 +332,9 @@ impl Walk<'_> {
         };
         let reductions: Vec<(usize, Reduction, usize)> =
             (0..terms.len()).filter_map(|i| reduced(i).map(|(kind, x)| (i, kind, x))).collect();
-        let is_stored = |(_, i): &(usize, &usize)| self.varies[**i] && self.levels[**i] == level;
-        let stored: Vec<(usize, usize)> =
-            stores.iter().enumerate().filter(is_stored).map(|(slot, i)| (slot, *i)).collect();
+        let is_stored = |(_, s): &(usize, &RowStore)| self.varies[s.term] && self.levels[s.term] == level;
+        let stored: Vec<(usize, RowStore)> =
+            stores.iter().enumerate().filter(is_stored).map(|(slot, s)| (slot, *s)).collect();
         if reductions.is_empty() && stored.is_empty() {
             return;
         }
@@ -329,7 +348,7 @@ impl Walk<'_> {
         };
         let sums: Vec<Reg> = reductions.iter().map(|(_, kind, _)| reduce(*kind).neutral(k)).collect();
         let mut needed = vec![false; terms.len()];
-        reductions.iter().map(|r| r.2).chain(stored.iter().map(|s| s.1)).for_each(|i| needed[i] = true);
+        reductions.iter().map(|r| r.2).chain(stored.iter().map(|s| s.1.term)).for_each(|i| needed[i] = true);
         for i in (0..terms.len()).rev() {
             if let (true, true, RowTerm::Element(term)) = (needed[i], self.varies[i], &terms[i].0) {
                 inputs(term).into_iter().for_each(|i| needed[i] = true);
@@ -350,11 +369,10 @@ impl Walk<'_> {
             let element = reduce(*kind).widened(k, value(*x));
             reduce(*kind).combine(k, *sum, element);
         }
-        for ((_, i), base) in stored.iter().zip(bases) {
+        for ((_, store), base) in stored.iter().zip(bases) {
             let index = k.r();
             op!(k, "mad.lo.u32 {index}, {}, {}, {at}", self.row, self.dim);
-            let address = k.address(base, index, 4);
-            op!(k, "st.global.{} [{address}], {}", terms[*i].1.suffix(), value(*i));
+            self.put(k, *store, (base, index), value(store.term), None);
         }
         op!(k, "add.u32 {at}, {at}, {}", if *team == Team::Block { BLOCK_THREADS } else { 32 });
         op!(k, "bra {top}");
@@ -368,11 +386,28 @@ impl Walk<'_> {
     fn store_values_of_row(&self, k: &mut Emitter) {
         let leads = k.p();
         op!(k, "setp.eq.u32 {leads}, {}, 0", self.first);
-        for (slot, i) in self.variant.stores.iter().enumerate().filter(|(_, i)| !self.varies[**i]) {
+        for (slot, store) in self.variant.stores.iter().enumerate().filter(|(_, s)| !self.varies[s.term]) {
             let base = k.param_u64(self.variant.stores_offset() + 8 * slot);
-            let address = k.address(base, self.row, 4);
-            let value = self.values[*i].unwrap_or(self.row);
-            op!(k, "@{leads} st.global.{} [{address}], {value}", self.variant.terms[*i].1.suffix());
+            let value = self.values[store.term].unwrap_or(self.row);
+            self.put(k, *store, (base, self.row), value, Some(leads));
         }
+    }
+
+    /// Stores a value as element `index` of a result, if `exists`; always without a predicate.
+    fn put(
+        &self,
+        k: &mut Emitter,
+        store: RowStore,
+        (base, index): (Reg, Reg),
+        value: Reg,
+        exists: Option<Reg>,
+    ) {
+        if self.variant.terms[store.term].1 == Kind::F {
+            let address = k.address(base, index, store.storage.bytes());
+            return store.storage.store(k, address, value, exists);
+        }
+        let address = k.address(base, index, 4);
+        let guard = exists.map_or(String::new(), |p| format!("@{p} "));
+        op!(k, "{guard}st.global.u32 [{address}], {value}");
     }
 }

@@ -1,5 +1,5 @@
-//! Types in which operands are stored. Kernels compute in float32: narrow elements are widened where they are read, which is
-//! exact.
+//! Types in which operands and results are stored. Kernels compute in float32: narrow elements are widened where they are read,
+//! which is exact, and results are rounded where they are stored.
 
 use std::fmt::Display;
 
@@ -101,6 +101,43 @@ impl Storage {
                 op!(k, "cvt.f32.f16 {b}, {high}");
                 vec![a, b]
             }
+        }
+    }
+
+    /// Rounds a value to the nearest one of a narrow type and returns its bits.
+    fn narrowed(self, k: &mut Emitter, value: Reg) -> Reg {
+        match self {
+            Storage::F32 => value,
+            Storage::Bf16 | Storage::F16 => {
+                let h = k.h();
+                let ty = if self == Storage::Bf16 { "bf16" } else { "f16" };
+                op!(k, "cvt.rn.{ty}.f32 {h}, {value}");
+                h
+            }
+        }
+    }
+
+    /// Stores a value to global memory, rounded to the nearest one of the type, if the element exists; always without a predicate.
+    pub(super) fn store(self, k: &mut Emitter, address: impl Display, value: Reg, exists: Option<Reg>) {
+        let guard = exists.map_or(String::new(), |p| format!("@{p} "));
+        let ty = if self == Storage::F32 { "f32" } else { "b16" };
+        let bits = self.narrowed(k, value);
+        op!(k, "{guard}st.global.{ty} [{address}], {bits}");
+    }
+
+    /// Stores four values to adjacent elements of global memory, which start at a multiple of four elements.
+    pub(super) fn store_four(self, k: &mut Emitter, address: impl Display, [a, b, c, d]: [Reg; 4]) {
+        let packed = |k: &mut Emitter, low: Reg, high: Reg| {
+            let word = k.r();
+            let ty = if self == Storage::Bf16 { "bf16x2" } else { "f16x2" };
+            op!(k, "cvt.rn.{ty}.f32 {word}, {high}, {low}");
+            word
+        };
+        if self == Storage::F32 {
+            op!(k, "st.global.v4.f32 [{address}], {{{a}, {b}, {c}, {d}}}");
+        } else {
+            let (low, high) = (packed(k, a, b), packed(k, c, d));
+            op!(k, "st.global.v2.b32 [{address}], {{{low}, {high}}}");
         }
     }
 

@@ -2,13 +2,20 @@
 
 use dlbc_ops::prim::{Binary, Unary};
 
-use crate::kernel::epilogue::{Broadcast, Epilogue};
+use crate::kernel::epilogue::{Broadcast, Epilogue, SideOperand};
 use crate::kernel::pointwise::{Kind, Term};
+use crate::kernel::storage::Storage;
 
 const F: Kind = Kind::F;
 
 fn binary(f: Binary, a: usize, b: usize) -> (Term, Kind) {
     (Term::Binary(f, a, b), F)
+}
+
+/// Returns an epilogue whose operands and result are float32.
+fn epilogue(operands: &[Broadcast], terms: Vec<(Term, Kind)>) -> Epilogue {
+    let operands = operands.iter().map(|broadcast| SideOperand::from(*broadcast)).collect();
+    Epilogue { operands, terms, storage: Storage::F32 }
 }
 
 /// `max(y + bias, 0)` of a product `y`, with a bias per row.
@@ -19,7 +26,7 @@ pub(super) fn biased() -> Epilogue {
         binary(Binary::Add, 0, 1),
         (Term::Unary(Unary::Relu, 2), F),
     ];
-    Epilogue { operands: vec![Broadcast::Row], terms }
+    epilogue(&[Broadcast::Row], terms)
 }
 
 /// `r / (y + |bias|)`, 0 where the denominator is 0: the quotient of the proportional rule.
@@ -32,7 +39,7 @@ pub(super) fn quotient() -> Epilogue {
         binary(Binary::Add, 0, 2),
         binary(Binary::GuardedDiv, 3, 4),
     ];
-    Epilogue { operands: vec![Broadcast::Column, Broadcast::Full], terms }
+    epilogue(&[Broadcast::Column, Broadcast::Full], terms)
 }
 
 /// `(y + row) · |x| · scale`.
@@ -47,7 +54,7 @@ pub(super) fn share() -> Epilogue {
         (Term::Operand(3), F),
         binary(Binary::Mul, 5, 6),
     ];
-    Epilogue { operands: vec![Broadcast::Full, Broadcast::Row, Broadcast::Scalar], terms }
+    epilogue(&[Broadcast::Full, Broadcast::Row, Broadcast::Scalar], terms)
 }
 
 /// `y · max(x, 0) + z · min(x, 0)` of two products `y` and `z`.
@@ -63,7 +70,7 @@ pub(super) fn signed_sum() -> Epilogue {
         binary(Binary::Mul, 4, 6),
         binary(Binary::Add, 3, 7),
     ];
-    Epilogue { operands: vec![Broadcast::Full], terms }
+    epilogue(&[Broadcast::Full], terms)
 }
 
 /// `y · |x|`.
@@ -74,5 +81,12 @@ pub(super) fn full_share() -> Epilogue {
         (Term::Unary(Unary::Abs, 1), F),
         binary(Binary::Mul, 0, 2),
     ];
-    Epilogue { operands: vec![Broadcast::Full], terms }
+    epilogue(&[Broadcast::Full], terms)
+}
+
+/// An epilogue whose operands and result are bfloat16.
+pub(super) fn narrow(epilogue: Epilogue) -> Epilogue {
+    let narrow = |operand: SideOperand| SideOperand { storage: Storage::Bf16, ..operand };
+    let operands = epilogue.operands.into_iter().map(narrow).collect();
+    Epilogue { operands, storage: Storage::Bf16, ..epilogue }
 }

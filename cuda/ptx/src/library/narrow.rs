@@ -1,12 +1,13 @@
-//! Variants whose operands are stored in 16 bits, and other ways to put the kernel of a tile together.
+//! Variants whose operands or results are stored in 16 bits, and other ways to put the kernel of a tile together.
 
 use dlbc_ops::prim::Transform;
 
-use super::epilogues::{full_share, quotient, share, signed_sum};
+use super::epilogues::{full_share, narrow as narrowed, quotient, share, signed_sum};
 use crate::kernel::conv::{Conv, Direction};
 use crate::kernel::epilogue::Epilogue;
 use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, SecondSums, Skinny, Storage, Tile, Transfer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
+use crate::kernel::rows::{self, RowOperand, RowStore, Rows};
 
 /// Returns the layout of a narrow operand along the depth or across it.
 fn narrow(storage: Storage, depth_first: bool, vectorised: bool) -> Layout {
@@ -39,6 +40,17 @@ pub(super) fn gemms() -> Vec<Gemm> {
         variant([Id, Abs], [along, narrow(Bf16, false, true)], Tile::SMALL, none()),
         variant([Id, Id], [along, narrow(F16, true, false)], Tile::FLAT, none()),
     ];
+    // Activations in bfloat16: both operands, the epilogue's, the result, and a second one.
+    let both = [narrow(Bf16, true, true); 2];
+    let to_bf16 = || Epilogue { storage: Bf16, ..none() };
+    let stored = SecondProduct { transforms: [Abs; 2], sums: SecondSums::Stored(Bf16) };
+    variants.extend([
+        variant([Id, Abs], both, Tile::tensor(Math::Bf16), narrowed(share())),
+        variant([Id, Id], both, Tile::large_tensor(Math::Bf16), narrowed(quotient())),
+        variant([Abs, Id], [narrow(Bf16, true, false), along], staged(Tile::tensor(Math::Bf16)), to_bf16()),
+        variant([Id, Id], [along, across], Tile::SMALL, narrowed(full_share())),
+        Gemm { second: Some(stored), ..variant([Id, Id], both, Tile::tensor(Math::Bf16), to_bf16()) },
+    ]);
     // Scalar threads behind asynchronous copies, and two sums in each way.
     let ring = Tile { transfer: Transfer::CpAsync, ..Tile::SMALL };
     let second = |transforms| Some(SecondProduct { transforms, sums: SecondSums::Operand });
@@ -89,13 +101,33 @@ pub(super) fn convs() -> Vec<Conv> {
     ]
 }
 
-/// Returns chains that widen stored floats.
+/// Returns the variants of rows whose operands and results are bfloat16.
+pub(super) fn rows() -> Vec<(String, Rows)> {
+    let narrowed = |(name, rows): (String, Rows)| {
+        let operand = |o: RowOperand| RowOperand { storage: Storage::Bf16, ..o };
+        let store = |s: RowStore| RowStore { storage: Storage::Bf16, ..s };
+        let operands = rows.operands.iter().copied().map(operand).collect();
+        let stores = rows.stores.iter().copied().map(store).collect();
+        (format!("{name}_bf16"), Rows { operands, stores, ..rows })
+    };
+    rows::variants().into_iter().map(narrowed).collect()
+}
+
+/// Returns chains that widen stored floats, and that store narrow ones.
 pub(super) fn chains() -> Vec<(String, Chain)> {
     let linear = |storage| Operand { storage, ..Operand::new(Kind::F, Access::Linear) };
     let strided = |storage| Operand { storage, ..Operand::new(Kind::F, Access::Strided) };
     let terms = || vec![(Term::Operand(0), Kind::F)];
-    let chain = |operands, rank, width| Chain { operands, terms: terms(), rank, out: Access::Linear, width };
+    let chain = |operands, rank, width| {
+        let (out, storage) = (Access::Linear, Storage::F32);
+        Chain { operands, terms: terms(), rank, out, storage, width }
+    };
+    let stored = |storage, chain: Chain| Chain { storage, ..chain };
     vec![
+        ("store_bf16_v4".into(), stored(Storage::Bf16, chain(vec![linear(Storage::F32)], 0, 4))),
+        ("store_f16_v4".into(), stored(Storage::F16, chain(vec![linear(Storage::Bf16)], 0, 4))),
+        ("store_strided_bf16".into(), stored(Storage::Bf16, chain(vec![strided(Storage::F32)], 2, 1))),
+        ("store_f16".into(), stored(Storage::F16, chain(vec![linear(Storage::F32)], 0, 1))),
         ("widen_bf16_v4".into(), chain(vec![linear(Storage::Bf16)], 0, 4)),
         ("widen_f16_v4".into(), chain(vec![linear(Storage::F16)], 0, 4)),
         ("widen_strided_bf16".into(), chain(vec![strided(Storage::Bf16)], 2, 1)),

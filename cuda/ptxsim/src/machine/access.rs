@@ -120,6 +120,28 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// Stores 16 bits to global memory.
+    pub(super) fn store_half(
+        &mut self,
+        warp: &mut Warp,
+        index: usize,
+        i: &Instruction,
+        active: u32,
+    ) -> Result<(), FaultText> {
+        let values = self.a32(warp, index, i.targets[0], active)?;
+        let base = self.a64(warp, index, i.sources[0], active)?;
+        let mut hint = 0;
+        for l in lanes(active) {
+            let address = base[l].wrapping_add(i.offset as u64);
+            let thread = self.first_thread + (index * 32 + l) as u32;
+            let at = self.memory.write(self.declared, &mut hint, (address, 2), thread)?;
+            let shift = 8 * (address & 2);
+            let rest = self.memory.word(at) & !(0xffff << shift);
+            self.memory.set(at, rest | (values[l] & 0xffff) << shift);
+        }
+        Ok(())
+    }
+
     pub(super) fn store(
         &mut self,
         warp: &mut Warp,

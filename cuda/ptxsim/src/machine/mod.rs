@@ -380,6 +380,7 @@ impl Machine<'_> {
             }
             Op::Load(space) => return self.load(warp, index, i, active, space),
             Op::LoadHalf(space) => return self.load_half(warp, index, i, active, space),
+            Op::StoreHalf => return self.store_half(warp, index, i, active),
             Op::Store(space) => return self.store(warp, index, i, active, space),
             Op::ReduceOr => {
                 let (base, value) = (a64(0)?, a32(1)?);

@@ -163,6 +163,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["cvt", "rn", "f16", "f32"] => un32!(|a| half(f(a))),
         ["cvt", "f32", "f16"] => un32!(|a| unhalf(a).to_bits()),
         ["cvt", "rn", "bf16", "f32"] => un32!(bfloat),
+        ["cvt", "rn", "f16x2", "f32"] => bin32!(|upper, lower| half(f(upper)) << 16 | half(f(lower))),
         ["cvt", "rn", "bf16x2", "f32"] => bin32!(|upper, lower| bfloat(upper) << 16 | bfloat(lower)),
         ["cvt", "u32", "u16"] => un32!(|a| a & 0xffff),
         ["add", "rn", "f64"] => float64!(|a: f64, b: f64| a + b),

@@ -205,10 +205,12 @@ impl Reader {
                 };
                 instruction.targets = self.list(target)?;
                 let is_64_bit = instruction.targets.iter().any(|p| matches!(p, Operand::R64(_)));
-                let is_half = ty.ends_with("16") && instruction.targets.len() == 1 && words[0] == "ld";
-                instruction.op = match words[0] {
-                    "ld" if is_half => Op::LoadHalf(space),
-                    "ld" => Op::Load(space),
+                let is_half = ty.ends_with("16") && instruction.targets.len() == 1;
+                instruction.op = match (words[0], space) {
+                    ("ld", _) if is_half => Op::LoadHalf(space),
+                    ("ld", _) => Op::Load(space),
+                    (_, Space::Global) if is_half => Op::StoreHalf,
+                    _ if is_half => return Err(self.fault(name)),
                     _ => Op::Store(space),
                 };
                 if is_64_bit != ty.ends_with("64") || !(is_64_bit || is_half || ty.ends_with("32")) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand};
+use dlbc_ptx::kernel::storage::Storage;
 
 use super::bounded::{Bounded, Evaluated, evaluate};
 use super::{Case, Expected, Random, Role, packed, rounded, words};
@@ -170,6 +171,7 @@ fn case(chain: &Chain, special: bool) -> Case {
     let width = if chain.result() == Kind::I { 2 } else { 1 };
     let mut buffers: Vec<(Role, Vec<u32>)> = tensors.iter().zip(&chain.operands).map(stored).collect();
     let (mut out_strides, mut expected) = (vec![], result.expected());
+    let is_narrow = chain.result() == Kind::F && chain.storage != Storage::F32;
     if chain.out == Access::Strided {
         // Into every second place; those between stay as they are.
         let mut next = 2;
@@ -179,6 +181,9 @@ fn case(chain: &Chain, special: bool) -> Case {
         }
         expected = spread(&expected, width);
         buffers.push((Role::Update, vec![BETWEEN; 2 * count * width]));
+    } else if is_narrow {
+        expected = expected.stored(chain.storage);
+        buffers.push(super::result(chain.storage, count));
     } else {
         buffers.push((Role::Write, vec![0; count * width]));
     }

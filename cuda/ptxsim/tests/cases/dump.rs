@@ -9,6 +9,7 @@ use dlbc_ptx::library::Entry;
 use dlbc_ptxsim::load;
 use serde_json::{Value, json};
 
+use super::expected::rounding;
 use super::{Case, Expected, cases, run};
 
 /// Distance between the buffers of a listed launch, in bytes.
@@ -71,6 +72,17 @@ impl Blobs {
                     // Mostly zeros, which compress well.
                     "difference": self.words(words.iter().zip(&bits).map(|(w, b)| w ^ b)),
                     "value": self.words(bits),
+                })
+            }
+            Expected::Narrow(storage, values, bounds) => {
+                let (values, bounds) = rounding(*storage, values, bounds);
+                let floats: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+                json!({
+                    "kind": "narrow",
+                    "storage": format!("{storage:?}").to_lowercase(),
+                    "bound": self.bounds(&bounds, |_| 0.0),
+                    "bits": self.words(words.iter().copied()),
+                    "value": self.words(floats.iter().map(|v| v.to_bits())),
                 })
             }
             Expected::Doubles(values, bounds) => json!({

@@ -3,12 +3,17 @@
 use std::cmp::Ordering;
 
 use dlbc_ops::tensor::Array;
+use dlbc_ptx::kernel::storage::Storage;
+
+use super::{rounded, unpacked, words_of};
 
 /// Expected contents of a buffer.
 #[derive(Clone, Debug)]
 pub enum Expected {
     /// Floats of 32 bits: values and bounds of their differences. An infinite bound admits anything, NaN expects NaN.
     Floats(Vec<f64>, Vec<f64>),
+    /// Floats of 16 bits: the rounded values of numbers within a bound of these.
+    Narrow(Storage, Vec<f64>, Vec<f64>),
     /// Floats of 64 bits, likewise.
     Doubles(Vec<f64>, Vec<f64>),
     /// Words, exactly.
@@ -35,11 +40,21 @@ impl Expected {
         }
     }
 
+    /// Returns the expectation of floats that are stored in this type.
+    pub fn stored(self, storage: Storage) -> Expected {
+        match self {
+            Expected::Floats(values, bounds) if storage != Storage::F32 => {
+                Expected::Narrow(storage, values, bounds)
+            }
+            other => other,
+        }
+    }
+
     /// Returns the share of elements that are not open.
     pub fn determined(&self) -> f64 {
         let share = |count: usize, all: usize| count as f64 / all.max(1) as f64;
         match self {
-            Expected::Floats(_, bounds) | Expected::Doubles(_, bounds) => {
+            Expected::Floats(_, bounds) | Expected::Doubles(_, bounds) | Expected::Narrow(_, _, bounds) => {
                 share(bounds.iter().filter(|b| b.is_finite()).count(), bounds.len())
             }
             Expected::Words(_) => 1.0,
@@ -73,12 +88,38 @@ impl Expected {
                 let floats = words.iter().map(|w| f64::from(f32::from_bits(*w)));
                 near(floats, values, bounds, |e| f64::from(e as f32))
             }
+            Expected::Narrow(storage, values, bounds) => {
+                let floats = unpacked(*storage, words, values.len());
+                if words_of(*storage, values.len()) != words.len() {
+                    return Err(format!("{} words for {} floats", words.len(), values.len()));
+                }
+                let (values, bounds) = rounding(*storage, values, bounds);
+                near(floats.iter().map(|f| f64::from(*f)), &values, &bounds, |e| e)
+            }
             Expected::Doubles(values, bounds) => {
                 let double = |w: &[u32]| f64::from_bits(u64::from(w[0]) | u64::from(w[1]) << 32);
                 near(words.chunks_exact(2).map(double), values, bounds, |e| e)
             }
         }
     }
+}
+
+/// Returns rounded values and how far the rounded values of numbers within the bounds are from them.
+pub fn rounding(storage: Storage, values: &[f64], bounds: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let to_storage = |list: Vec<f64>| -> Vec<f64> {
+        let floats: Vec<f32> = list.into_iter().map(|v| v as f32).collect();
+        rounded(storage, &floats).into_iter().map(f64::from).collect()
+    };
+    let end = |side: f64| to_storage(values.iter().zip(bounds).map(|(v, b)| v + side * b).collect());
+    let (nearest, low, high) = (to_storage(values.to_vec()), end(-1.0), end(1.0));
+    let distance = |i: usize| match (high[i] - nearest[i]).max(nearest[i] - low[i]) {
+        _ if bounds[i].is_infinite() => f64::INFINITY,
+        distance if distance.is_finite() => distance,
+        // An infinite value is itself.
+        _ => 0.0,
+    };
+    let distances = (0..values.len()).map(distance).collect();
+    (nearest, distances)
 }
 
 /// Compares floats, each within its bound or equal to the rounded value.

@@ -19,6 +19,8 @@ mod values;
 pub use dump::dump;
 pub use expected::Expected;
 
+use std::sync::Arc;
+
 use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::attention::Tiled;
@@ -212,6 +214,30 @@ pub fn packed(storage: Storage, values: &[f32]) -> Vec<u32> {
     let mut bytes = narrowed(storage, values).bytes().to_vec();
     bytes.resize(bytes.len().next_multiple_of(4), 0x3c);
     bytes.chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// Returns the first `count` floats of words of their storage.
+pub fn unpacked(storage: Storage, words: &[u32], count: usize) -> Vec<f32> {
+    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let dtype = match storage {
+        Storage::F32 => DType::F32,
+        Storage::Bf16 => DType::Bf16,
+        Storage::F16 => DType::F16,
+    };
+    let count = count.min(bytes.len() / storage.bytes() as usize);
+    let bytes = bytes[..count * storage.bytes() as usize].to_vec();
+    Tensor::from_bytes(dtype, vec![count], Arc::new(bytes)).unwrap().to_f32()
+}
+
+/// Returns a buffer for floats that a launch writes. Half a word that follows them is left as it is.
+pub fn result(storage: Storage, count: usize) -> (Role, Vec<u32>) {
+    let whole = storage == Storage::F32 || count.is_multiple_of(2);
+    (if whole { Role::Write } else { Role::Update }, vec![0; words_of(storage, count)])
+}
+
+/// Returns the number of words that floats take.
+pub fn words_of(storage: Storage, count: usize) -> usize {
+    (count * storage.bytes() as usize).div_ceil(4)
 }
 
 /// Evaluates a primitive by the float64 reference.

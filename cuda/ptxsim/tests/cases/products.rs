@@ -4,13 +4,13 @@ use dlbc_ops::prim::{self, ConvGeometry, Prim, Transform, Window};
 use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams, Direction, ENTRY};
-use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue};
+use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue, SideOperand};
 use dlbc_ptx::kernel::gemm::{
     Gemm, GemmParams, Layout, STORED_SECOND, SecondProduct, SecondSums, Skinny, Storage, Tile,
 };
 
 use super::bounded::{Bounded, evaluate};
-use super::{Case, Expected, Random, Role, expected, packed, rounded, words};
+use super::{Case, Expected, Random, Role, expected, packed, result, rounded, words};
 
 /// Relative error of float32 sums and epilogues.
 const ROUNDING: f64 = 1e-6;
@@ -31,35 +31,36 @@ pub fn transform(transform: Transform, v: f32) -> f64 {
 /// Operands of an epilogue.
 struct EpilogueOperands {
     buffers: Vec<Vec<f32>>,
-    broadcasts: Vec<Broadcast>,
+    operands: Vec<SideOperand>,
 }
 
 impl EpilogueOperands {
     /// Draws operands for a product with this number of elements, rows and columns.
     fn new(random: &mut Random, epilogue: &Epilogue, [full, rows, columns]: [usize; 3]) -> EpilogueOperands {
-        let count = |broadcast: &Broadcast| match broadcast {
+        let count = |operand: &SideOperand| match operand.broadcast {
             Broadcast::Full => full,
             Broadcast::Row => rows,
             Broadcast::Column => columns,
             Broadcast::Scalar => 1,
         };
-        let buffers = epilogue.operands.iter().map(|b| random.floats(&[count(b)]).to_f32()).collect();
-        EpilogueOperands { buffers, broadcasts: epilogue.operands.clone() }
+        let mut drawn = |o: &SideOperand| rounded(o.storage, &random.floats(&[count(o)]).to_f32());
+        let buffers = epilogue.operands.iter().map(&mut drawn).collect();
+        EpilogueOperands { buffers, operands: epilogue.operands.clone() }
     }
 
     /// Returns the operands of the element with this index, row and column.
     fn at(&self, [full, row, column]: [usize; 3]) -> Vec<f64> {
-        let index = |broadcast: &Broadcast| match broadcast {
+        let index = |operand: &SideOperand| match operand.broadcast {
             Broadcast::Full => full,
             Broadcast::Row => row,
             Broadcast::Column => column,
             Broadcast::Scalar => 0,
         };
-        self.buffers.iter().zip(&self.broadcasts).map(|(values, b)| f64::from(values[index(b)])).collect()
+        self.buffers.iter().zip(&self.operands).map(|(values, o)| f64::from(values[index(o)])).collect()
     }
 
     fn roles(&self) -> impl Iterator<Item = (Role, Vec<u32>)> + '_ {
-        self.buffers.iter().map(|b| (Role::Read, b.iter().map(|v| v.to_bits()).collect()))
+        self.buffers.iter().zip(&self.operands).map(|(values, o)| (Role::Read, packed(o.storage, values)))
     }
 }
 
@@ -81,14 +82,14 @@ fn close(epilogue: &Epilogue, error: f64, sums: &[Sums], operands: &[Vec<f64>]) 
     };
     let mut list: Vec<Bounded> = (0..count).map(sum).collect();
     if epilogue.terms.is_empty() {
-        return list.remove(0).expected();
+        return list.remove(0).expected().stored(epilogue.storage);
     }
     for n in 0..operands.first().map_or(0, Vec::len) {
         let values: Vec<f64> = operands.iter().map(|o| o[n]).collect();
         let bounds = vec![0.0; values.len()];
         list.push(Bounded::floats(values, bounds));
     }
-    evaluate(&epilogue.terms, &list, sums.len()).result.expected()
+    evaluate(&epilogue.terms, &list, sums.len()).result.expected().stored(epilogue.storage)
 }
 
 /// A matrix in the layout that a variant requires. Padding is NaN.
@@ -223,39 +224,53 @@ fn floats(
             b_batch: [0, 0, 0, b.words as i32],
             ..GemmParams::default()
         };
-        let mut buffers = vec![a.role(), b.role(), (Role::Write, vec![0; sums.len()])];
+        let mut buffers = vec![a.role(), b.role(), result(epilogue.storage, sums.len())];
         buffers.extend(epilogue_operands.roles());
-        let mut results = vec![];
-        let stores_second = second.is_some_and(|s| s.sums == SecondSums::Stored);
-        if stores_second {
-            let second: Vec<Sums> = sums.iter_mut().filter_map(|s: &mut Sums| Some(vec![s.pop()?])).collect();
-            results.push(close(&Epilogue::default(), error(k), &second, &[]));
-            buffers.push((Role::Write, vec![0; sums.len()]));
-        }
-        results.insert(0, close(epilogue, error(k), &sums, &operands));
+        let stored = stored_second(second, &mut sums, error(k));
+        let stores_second = stored.is_some();
+        buffers.extend(stored.iter().map(|(storage, _)| result(*storage, sums.len())));
+        let first = close(epilogue, error(k), &sums, &operands);
         cases.push(Case {
             shape: format!("{outer}x{inner} of {m}x{n}x{k} in {slices}"),
             grid: grid(&params),
             buffers,
             params: Box::new(move |at| {
                 let (a, b, c) = (at[0], at[1], at[2]);
-                let mut epilogue = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
-                if let Some(second) = at.last().filter(|_| stores_second) {
-                    epilogue[STORED_SECOND] = *second;
-                }
+                let epilogue = epilogue_addresses(&at[3..], stores_second);
                 GemmParams { a, b, c, epilogue, ..params }.bytes()
             }),
-            expected: results,
+            expected: std::iter::once(first).chain(stored.map(|(_, second)| second)).collect(),
         });
     }
     cases
+}
+
+/// Takes the sums of a second product that are stored from those of each element; returns their storage and their expectation.
+fn stored_second(
+    second: Option<SecondProduct>,
+    sums: &mut [Sums],
+    error: f64,
+) -> Option<(Storage, Expected)> {
+    let Some(SecondProduct { sums: SecondSums::Stored(storage), .. }) = second else { return None };
+    let second: Vec<Sums> = sums.iter_mut().filter_map(|s: &mut Sums| Some(vec![s.pop()?])).collect();
+    let bare = Epilogue { storage, ..Epilogue::default() };
+    Some((storage, close(&bare, error, &second, &[])))
+}
+
+/// Returns the addresses of an epilogue's operands; with a stored second product, that of its sums is the last of `at`.
+fn epilogue_addresses(at: &[u64], stores_second: bool) -> [u64; 4] {
+    let mut addresses = std::array::from_fn(|i| at.get(i).copied().unwrap_or(0));
+    if let Some(second) = at.last().filter(|_| stores_second) {
+        addresses[STORED_SECOND] = *second;
+    }
+    addresses
 }
 
 /// Combines a sum with a second one.
 fn combined(first: (f64, f64), second: Option<((f64, f64), SecondSums)>) -> Sums {
     match second {
         None => vec![first],
-        Some((second, SecondSums::Operand | SecondSums::Stored)) => vec![first, second],
+        Some((second, SecondSums::Operand | SecondSums::Stored(_))) => vec![first, second],
         Some((second, SecondSums::Added)) => vec![(first.0 + second.0, first.1 + second.1)],
     }
 }
@@ -424,19 +439,23 @@ pub fn conv(variant: &Conv) -> Vec<Case> {
             (Role::Read, words(&data)),
             (Role::Read, packed(variant.weights, &w.to_f32())),
             (Role::Read, table),
-            (Role::Write, vec![0; slices * elements]),
+            result(variant.epilogue.storage, slices * elements),
         ];
         buffers.extend(epilogue_operands.roles());
+        let stored = stored_second(variant.second, &mut sums, error(variant.tile, depths));
+        let stores_second = stored.is_some();
+        buffers.extend(stored.iter().map(|(storage, _)| result(*storage, slices * elements)));
+        let first = close(&variant.epilogue, error(variant.tile, depths), &sums, &operands);
         cases.push(Case {
             shape: format!("{images} images, {groups} groups, {:?} to {out:?} in {slices}", data.dims()),
             grid: variant.grid(&params),
             buffers,
             params: Box::new(move |at| {
                 let [data, weight, table, out] = [at[0], at[1], at[2], at[3]];
-                let epilogue = std::array::from_fn(|i| at.get(4 + i).copied().unwrap_or(0));
+                let epilogue = epilogue_addresses(&at[4..], stores_second);
                 ConvParams { data, weight, table, out, epilogue, ..params }.bytes()
             }),
-            expected: vec![close(&variant.epilogue, error(variant.tile, depths), &sums, &operands)],
+            expected: std::iter::once(first).chain(stored.map(|(_, second)| second)).collect(),
         });
     }
     cases

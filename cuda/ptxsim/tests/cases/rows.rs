@@ -4,9 +4,10 @@ use dlbc_ops::prim::Reduction;
 use dlbc_ops::tensor::Array;
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 use dlbc_ptx::kernel::rows::{RowTerm, Rows, RowsArgs};
+use dlbc_ptx::kernel::storage::Storage;
 
 use super::bounded::{Bounded, evaluate};
-use super::{Case, Expected, Random, Role};
+use super::{Case, Expected, Random, Role, packed, result, unpacked};
 
 /// Relative error of a float64 sum that is rounded to float32, with respect to the sum of magnitudes.
 const ROUNDING: f64 = 1e-7;
@@ -74,11 +75,16 @@ fn case(kernel: &Rows, (rows, dim): (usize, usize)) -> Case {
             (false, _) => (1, 0),
         };
         let count = if row == 0 { dim } else { row * rows };
-        let words = (0..count).map(|_| match operand.kind {
-            Kind::B => u32::from(random.bits().is_multiple_of(3)),
-            _ => (random.float() + 0.25).to_bits(),
+        buffers.push(match operand.kind {
+            Kind::B => {
+                let words = (0..count).map(|_| u32::from(random.bits().is_multiple_of(3)));
+                (Role::Read, words.collect::<Vec<u32>>())
+            }
+            _ => {
+                let floats: Vec<f32> = (0..count).map(|_| random.float() + 0.25).collect();
+                (Role::Read, packed(operand.storage, &floats))
+            }
         });
-        buffers.push((Role::Read, words.collect::<Vec<u32>>()));
         strides.push([row as i32, along]);
     }
     let varies: Vec<bool> = kernel.varying();
@@ -86,14 +92,15 @@ fn case(kernel: &Rows, (rows, dim): (usize, usize)) -> Case {
     for row in 0..rows {
         let operand = |((operand, (_, words)), strides): ((_, &(Role, Vec<u32>)), &[i32; 2])| {
             let operand: &dlbc_ptx::kernel::rows::RowOperand = operand;
-            let word = |i: usize| words[row * strides[0] as usize + i * strides[1] as usize];
+            let place = |i: usize| row * strides[0] as usize + i * strides[1] as usize;
             match operand.kind {
                 Kind::B => {
-                    let bools: Vec<bool> = (0..dim).map(|i| word(i) != 0).collect();
+                    let bools: Vec<bool> = (0..dim).map(|i| words[place(i)] != 0).collect();
                     Bounded::exact(Array::B(ndarray::Array1::from(bools).into_dyn()))
                 }
                 _ => {
-                    let floats = (0..dim).map(|i| f64::from(f32::from_bits(word(i))));
+                    let all = unpacked(operand.storage, words, usize::MAX);
+                    let floats = (0..dim).map(|i| f64::from(all[place(i)]));
                     Bounded::floats(floats.collect(), vec![0.0; dim])
                 }
             }
@@ -101,9 +108,9 @@ fn case(kernel: &Rows, (rows, dim): (usize, usize)) -> Case {
         let operands: Vec<Bounded> =
             kernel.operands.iter().zip(&buffers).zip(&strides).map(operand).collect();
         let values = values(kernel, &operands, dim);
-        for (slot, term) in kernel.stores.iter().enumerate() {
-            let count = if varies[*term] { dim } else { 1 };
-            let Bounded { values, bounds } = &values[*term];
+        for (slot, store) in kernel.stores.iter().enumerate() {
+            let count = if varies[store.term] { dim } else { 1 };
+            let Bounded { values, bounds } = &values[store.term];
             match values {
                 Array::F(a) => {
                     stored[slot].0.extend(a.iter().take(count));
@@ -117,12 +124,16 @@ fn case(kernel: &Rows, (rows, dim): (usize, usize)) -> Case {
             }
         }
     }
-    let lengths = stored.iter().map(|(floats, _, words)| floats.len() + words.len());
-    buffers.extend(lengths.map(|len| (Role::Write, vec![0; len])));
-    let expected = stored.into_iter().map(|(floats, bounds, words)| match words.is_empty() {
-        true => Expected::Floats(floats, bounds),
-        false => Expected::Some(words),
-    });
+    let storages: Vec<Storage> = kernel.stores.iter().map(|store| store.storage).collect();
+    for ((floats, _, words), storage) in stored.iter().zip(&storages) {
+        let storage = if words.is_empty() { *storage } else { Storage::F32 };
+        buffers.push(result(storage, floats.len() + words.len()));
+    }
+    let expected =
+        stored.into_iter().zip(storages).map(|((floats, bounds, words), storage)| match words.is_empty() {
+            true => Expected::Floats(floats, bounds).stored(storage),
+            false => Expected::Some(words),
+        });
     let expected = expected.collect();
     let grid = [kernel.blocks(rows as u32), 1, 1];
     let (kernel, reads) = (kernel.clone(), kernel.operands.len());

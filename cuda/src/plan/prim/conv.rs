@@ -5,7 +5,8 @@ use dlbc_ptx::kernel::conv::{self, ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::gemm::{Math, Tile, Unit};
 
-use super::super::product::{Product, Work, slice, tile};
+use super::super::partner::with_partner;
+use super::super::product::{Complete, Product, Work, slice, tile, unchanged};
 use super::super::windows::three_axes;
 use super::contract::*;
 
@@ -35,7 +36,17 @@ impl CudaPrimitive for Conv {
     fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
         let (x, weight) = (node.contiguous_operand(p, 0), node.stored_contiguous(p, 1));
         let bias = (node.inputs.len() > 2).then(|| node.contiguous(p, 2));
-        let e = p.conv(&self.geometry, x, (weight, self.w), bias, &node.dims);
+        let (dims, inner) = (node.dims.clone(), [Transform::Id, x.1]);
+        let mut complete = |p: &mut Planner, product| with_partner(p, node, product, inner);
+        let e = p.conv(&self.geometry, x, (weight, self.w), &dims, &mut complete);
+        let e = match bias {
+            None => e,
+            Some(bias) => {
+                let mut across = vec![1; dims.len()];
+                across[1] = dims[1];
+                e.plus(&Expression::from_view(bias.with_dims(&across)))
+            }
+        };
         Ok(node.fuse_or_store(p, e))
     }
 }
@@ -49,33 +60,20 @@ impl CudaPrimitive for ConvTranspose {
 }
 
 impl Planner {
-    /// Lowers the convolution of `x` with the weights `w`, plus a bias per channel.
+    /// Lowers the convolution of `x` with the weights `w`. `complete` may add a second product.
     fn conv(
-        &mut self,
-        geometry: &ConvGeometry,
-        x: (View, Transform),
-        w: (View, Transform),
-        bias: Option<View>,
-        dims: &[usize],
-    ) -> Expression {
-        let e = self.conv_without_bias(geometry, x, w, dims);
-        let Some(bias) = bias else { return e };
-        let mut across = vec![1; dims.len()];
-        across[1] = dims[1];
-        e.plus(&Expression::from_view(bias.with_dims(&across)))
-    }
-
-    fn conv_without_bias(
         &mut self,
         geometry: &ConvGeometry,
         (x, x_transform): (View, Transform),
         (w, w_transform): (View, Transform),
         dims: &[usize],
+        complete: Complete<'_>,
     ) -> Expression {
         let window = &geometry.window;
         if is_pointwise(geometry, dims) {
             let transforms = [w_transform, x_transform];
-            return self.conv_pointwise(geometry.groups, [x, w], transforms, Direction::Forward, dims);
+            let shape = (geometry.groups, Direction::Forward);
+            return self.conv_pointwise(shape, [x, w], transforms, dims, complete);
         }
         let data_dims = three_axes(&x.dims[2..], 1);
         let (kernel, dilations) = (three_axes(&w.dims[2..], 1), three_axes(&window.dilations, 1));
@@ -100,7 +98,8 @@ impl Planner {
             ..ConvParams::default()
         };
         let transforms = [w_transform, x_transform];
-        self.implicit_product((Direction::Forward, params), words, geometry.groups, [x, w], transforms, dims)
+        let form = (Direction::Forward, params, words);
+        self.implicit_product(form, geometry.groups, [x, w], transforms, dims, complete)
     }
 
     /// Lowers the adjoint of the convolution with respect to its data.
@@ -114,7 +113,8 @@ impl Planner {
         let window = &geometry.window;
         if is_pointwise(geometry, dims) {
             let transforms = [w_transform, s_transform];
-            return self.conv_pointwise(geometry.groups, [s, w], transforms, Direction::Adjoint, dims);
+            let shape = (geometry.groups, Direction::Adjoint);
+            return self.conv_pointwise(shape, [s, w], transforms, dims, &mut unchanged);
         }
         let (kernel, dilations) = (three_axes(&w.dims[2..], 1), three_axes(&window.dilations, 1));
         let (channels, taps) = (w.dims[1], elems(&w.dims[2..]));
@@ -142,24 +142,25 @@ impl Planner {
         };
         let direction = if strided { Direction::AdjointStrided } else { Direction::Adjoint };
         let transforms = [w_transform, s_transform];
-        self.implicit_product((direction, params), words, geometry.groups, [s, w], transforms, dims)
+        let form = (direction, params, words);
+        self.implicit_product(form, geometry.groups, [s, w], transforms, dims, &mut unchanged)
     }
 
     /// Lowers a convolution whose windows are one element: a matrix product per image and group.
     fn conv_pointwise(
         &mut self,
-        groups: usize,
+        (groups, direction): (usize, Direction),
         [data, w]: [View; 2],
         transforms: [Transform; 2],
-        direction: Direction,
         dims: &[usize],
+        complete: Complete<'_>,
     ) -> Expression {
         let (images, positions) = (dims[0], elems(&dims[2..]));
         let data = data.with_dims(&[images, groups, data.dims[1] / groups, positions]);
         let w = w.with_dims(&[groups, w.dims[0] / groups, w.dims[1]]);
         let whole = [images, groups, dims[1] / groups, positions];
         let transposed = [direction != Direction::Forward, false];
-        let e = self.product([w, data], transforms, transposed, &whole);
+        let e = self.product_with([w, data], transforms, transposed, &whole, complete);
         // The reshape succeeds, since the result is contiguous.
         e.reshaped(dims).unwrap_or(e)
     }
@@ -167,12 +168,12 @@ impl Planner {
     /// Lowers a convolution to an implicit matrix product.
     fn implicit_product(
         &mut self,
-        (direction, params): (Direction, ConvParams),
-        table: Vec<u32>,
+        (direction, params, table): (Direction, ConvParams, Vec<u32>),
         groups: usize,
         [data, weight]: [View; 2],
         transforms: [Transform; 2],
         dims: &[usize],
+        complete: Complete<'_>,
     ) -> Expression {
         if dims.contains(&0) {
             return Expression::from_view(self.buffer(data.kind, dims));
@@ -209,6 +210,8 @@ impl Planner {
             ..params
         };
         let operands = [data, weight, self.table(table)];
-        self.defer(Product::new(Work::Conv { variant, params, operands }, dims))
+        let product = Product::new(Work::Conv { variant, params, operands }, dims);
+        let product = complete(self, product);
+        self.defer(product)
     }
 }

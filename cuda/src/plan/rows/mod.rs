@@ -12,7 +12,7 @@ use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Prim};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 use dlbc_ptx::kernel::reduce::Team;
-use dlbc_ptx::kernel::rows::{MAX_ADDRESSES, RowOperand, RowTerm, Rows, RowsArgs};
+use dlbc_ptx::kernel::rows::{MAX_ADDRESSES, RowOperand, RowStore, RowTerm, Rows, RowsArgs};
 
 use super::chain::scalar;
 use super::view::{collapse, kernel_strides};
@@ -169,7 +169,7 @@ impl Planner {
                 group.expression(&operands, &e.terms)
             }
             None => {
-                let view = self.view(scope, v);
+                let view = self.element_view(scope, v);
                 group.operand(&view)
             }
         }
@@ -198,18 +198,23 @@ impl Planner {
             };
             sources.push((view, [strides[0], strides[1]]));
         }
-        let operand =
-            |(view, [_, along]): &(View, [i32; 2])| RowOperand { kind: view.kind, varies: *along != 0 };
+        let operand = |(view, [_, along]): &(View, [i32; 2])| RowOperand {
+            kind: view.kind,
+            varies: *along != 0,
+            storage: view.storage,
+        };
+        let store = |id: &NodeId| RowStore { term: group.indices[id], storage: self.storage(scope, *id) };
         let kernel = Rows {
             operands: sources.iter().map(operand).collect(),
+            stores: stored.iter().map(store).collect(),
             terms: group.terms,
-            stores: stored.iter().map(|id| group.indices[id]).collect(),
             team: if dim < MIN_BLOCK_ROW { Team::Warp } else { Team::Block },
         };
         let mut results = vec![];
         for id in stored {
             let ty = &scope.graph.node(*id).types[0];
-            let view = self.buffer(Kind::of(ty.dtype), &ty.shape.as_known().unwrap_or_default());
+            let (kind, storage) = (Kind::of(ty.dtype), self.storage(scope, *id));
+            let view = self.buffer_in(kind, storage, &ty.shape.as_known().unwrap_or_default());
             scope.values.insert(Value { node: *id, slot: 0 }, LoweredValue::View(view.clone()));
             results.push(view);
         }

@@ -2,7 +2,7 @@
 
 use dlbc_ops::prim::Transform;
 
-use super::{End, Frame, MatrixRegs, Numbers, Unit, product};
+use super::{End, Frame, MatrixRegs, Numbers, THREADS, Unit, product};
 use crate::emit::{Emitter, Reg, imm, imm64};
 use crate::kernel::math;
 use crate::op;
@@ -38,6 +38,24 @@ impl Ending {
         let spans = if multiplies { spans } else { 0 };
         let sums = (0..spans).map(|_| product::sums(k)).collect();
         Ending { end, sums, maximum, exponentials, totals }
+    }
+
+    /// Keeps the sums of the first span in shared memory, in a region of 64 by 64 words that other threads may still read. Each thread
+    /// has words of its own.
+    pub(super) fn park(&self, k: &mut Emitter, frame: &Frame, region: u32) {
+        op!(k, "bar.sync 0");
+        let base = parked(k, frame);
+        for (i, sum) in self.sums[0].iter().flatten().enumerate() {
+            op!(k, "st.shared.f32 [{base}+{}], {sum}", region + 4 * THREADS * i as u32);
+        }
+    }
+
+    /// Loads the sums that [`Ending::park`] has stored.
+    pub(super) fn unpark(&self, k: &mut Emitter, frame: &Frame, region: u32) {
+        let base = parked(k, frame);
+        for (i, sum) in self.sums[0].iter().flatten().enumerate() {
+            op!(k, "ld.shared.f32 {sum}, [{base}+{}]", region + 4 * THREADS * i as u32);
+        }
     }
 
     /// Accumulates a tile. `factor` is the matrix of the product and its region in shared memory; `free` is a region that the dot
@@ -182,6 +200,13 @@ impl Ending {
             }
         }
     }
+}
+
+/// Returns the address of the thread's first word in a region of shared memory, relative to the region.
+fn parked(k: &mut Emitter, frame: &Frame) -> Reg {
+    let base = k.mov_u32("smem");
+    op!(k, "mad.lo.u32 {base}, {}, 4, {base}", frame.tid);
+    base
 }
 
 /// Sums the elements of a row in this lane.

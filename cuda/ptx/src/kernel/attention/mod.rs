@@ -215,6 +215,11 @@ impl Tiled {
         }
     }
 
+    /// Number of dot products.
+    fn product_count(&self) -> usize {
+        self.groups.iter().map(|group| group.parts.len()).sum()
+    }
+
     /// Returns whether the scores are multiplied by a matrix.
     fn multiplies(&self) -> bool {
         matches!(self.end, End::Product { .. } | End::Softmax { .. })
@@ -346,6 +351,11 @@ impl Tiled {
             op!(k, "setp.ne.u32 {skips}, {word}, 0");
             op!(k, "@{skips} bra {next}");
         }
+        // Registers do not suffice for three products and the sums of a result. Until the scores are computed, nobody reads the matrix.
+        let parks = self.product_count() > 2 && self.multiplies();
+        if parks {
+            ending.park(k, &frame, matrix);
+        }
         let mut products: Vec<Numbers> = vec![];
         for (i, group) in self.groups.iter().enumerate() {
             let depth = k.param_u32(DEPTHS + 4 * i);
@@ -353,6 +363,9 @@ impl Tiled {
             products.extend(product::dots(k, &frame, group, sides, depth, [left, right], self.unit));
         }
         let scores = self.scores(k, &frame, &products, operands, &row_values);
+        if parks {
+            ending.unpark(k, &frame, matrix);
+        }
         let factor = weight.first().map(|m| (m, matrix));
         ending.tile(k, &frame, scores, factor, left, self.unit);
         k.place(&next);
@@ -366,6 +379,9 @@ impl Tiled {
 
     /// Evaluates the score expression for each element of the lane. Beyond the last column, a score is the neutral element of the
     /// reduction.
+    ///
+    /// Three products take so many registers that scores replace the elements of the first one, one group of columns after another. Groups
+    /// beyond the last column are left out: their products are 0, which is neutral.
     fn scores(
         &self,
         k: &mut Emitter,
@@ -378,13 +394,14 @@ impl Tiled {
             End::Softmax { .. } | End::Statistics => imm(f32::NEG_INFINITY),
             End::Product { .. } | End::Sum => imm(0.0),
         };
+        let replaces = products.len() > 2 && self.unit != Unit::Fma && neutral == imm(0.0);
+        let leaves = replaces.then(|| (product::columns(k, frame), k.label("SCORED")));
         let start = k.r();
         op!(k, "add.u32 {start}, {}, {}", frame.first_column, frame.pair);
         let mut scores = vec![];
         for group in 0..GROUPS {
-            if products.len() > 2 && group > 0 {
-                // The operands of later columns are loaded no earlier, or registers would not suffice.
-                op!(k, "bar.sync 0");
+            if let Some((columns, end)) = &leaves {
+                product::leave_beyond(k, *columns, 8 * group, end);
             }
             let mut four = [start; 4];
             for side in 0..2 {
@@ -412,16 +429,20 @@ impl Tiled {
                             }
                         });
                     }
-                    if products.len() > 2 {
-                        // Nor are those of later elements in the same columns.
-                        op!(k, "bar.sync 0");
-                    }
                     let value = evaluate(k, &self.terms, &values, Division::Full);
                     four[element] = math::pick(k, value, &neutral, inside);
+                    if replaces {
+                        let first = products[0][group][element];
+                        op!(k, "mov.f32 {first}, {}", four[element]);
+                        four[element] = first;
+                    }
                     above = values.split_off(products.len());
                 }
             }
             scores.push(four);
+        }
+        if let Some((_, end)) = leaves {
+            k.place(&end);
         }
         scores
     }

@@ -267,7 +267,7 @@ fn dot_tensor(
 
 /// Jumps to `end` if the tile has no columns from `column` on. The assembler does not begin products behind the jump before it, for
 /// which registers would not suffice.
-fn leave_beyond(k: &mut Emitter, columns: Reg, column: usize, end: &str) {
+pub(super) fn leave_beyond(k: &mut Emitter, columns: Reg, column: usize, end: &str) {
     if column > 0 {
         let over = k.p();
         op!(k, "setp.lt.u32 {over}, {columns}, {}", column + 1);
@@ -276,7 +276,7 @@ fn leave_beyond(k: &mut Emitter, columns: Reg, column: usize, end: &str) {
 }
 
 /// Returns the number of columns of the scores from the tile's first one on.
-fn columns(k: &mut Emitter, frame: &Frame) -> Reg {
+pub(super) fn columns(k: &mut Emitter, frame: &Frame) -> Reg {
     let columns = k.r();
     op!(k, "sub.u32 {columns}, {}, {}", frame.column_count, frame.first_column);
     columns

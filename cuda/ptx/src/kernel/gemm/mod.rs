@@ -252,8 +252,10 @@ impl Gemm {
         op!(k, "mul.lo.u32 {first}, {first}, {m}");
         let writer =
             Writer::new(k, &self.epilogue, offset_of!(GemmParams, c), offset_of!(GemmParams, epilogue));
-        let stores_second = self.second.is_some_and(|second| second.sums == SecondSums::Stored);
-        let second = stores_second.then(|| k.param_u64(SECOND));
+        let second = match self.second.map(|second| second.sums) {
+            Some(SecondSums::Stored(storage)) => Some((k.param_u64(SECOND), storage)),
+            _ => None,
+        };
         let column_operands = |k: &mut Emitter, column: &Reg| {
             let inside = k.p();
             op!(k, "setp.lt.u32 {inside}, {column}, {n}");
@@ -271,9 +273,11 @@ impl Gemm {
                 op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {inside}");
                 op!(k, "add.u32 {index}, {start}, {column}");
                 let mut values = sums.at(i, j);
-                if let Some((base, value)) = second.and_then(|base| Some((base, values.pop()?))) {
-                    let address = k.address(base, index, 4);
-                    op!(k, "@{exists} st.global.f32 [{address}], {value}");
+                if let Some((base, storage)) = second
+                    && let Some(value) = values.pop()
+                {
+                    let address = k.address(base, index, storage.bytes());
+                    storage.store(k, address, value, Some(exists));
                 }
                 writer.store(k, &values, (index, exists), [&row_operands, &columns[j]]);
             }

@@ -131,6 +131,8 @@ pub struct Chain {
     pub rank: usize,
     /// Mapping from threads to elements of the result: linear or strided.
     pub out: Access,
+    /// Type of the result in memory, if it is a float.
+    pub storage: Storage,
     /// Elements per thread: 1, or 4 if everything is linear and float.
     pub width: u32,
 }
@@ -257,9 +259,11 @@ impl Chain {
             .collect();
         let base = k.param_u64(0);
         let kind = self.result();
-        let address = k.address(base, out_index, kind.bytes());
-        match results.as_slice() {
-            [a, b, c, d] => op!(k, "st.global.v4.f32 [{address}], {{{a}, {b}, {c}, {d}}}"),
+        let out = Operand { kind, access: self.out, storage: self.storage };
+        let address = k.address(base, out_index, out.bytes());
+        match *results.as_slice() {
+            [a, b, c, d] => self.storage.store_four(k, address, [a, b, c, d]),
+            [value, ..] if kind == Kind::F => self.storage.store(k, address, value, None),
             [value, ..] => op!(k, "st.global.{} [{address}], {value}", kind.suffix()),
             [] => {}
         }

@@ -4,6 +4,7 @@ use dlbc_ops::prim::Transform;
 
 use super::source::transform_name;
 use crate::emit::{Emitter, Reg, imm};
+use crate::kernel::storage::Storage;
 use crate::op;
 
 /// Use of the sums of a second product.
@@ -13,8 +14,8 @@ pub enum SecondSums {
     Added,
     /// The epilogue gets them as a second operand.
     Operand,
-    /// They are a result of their own, which no epilogue changes. Matrix products alone store them.
-    Stored,
+    /// They are a result of their own, of this type in memory, which no epilogue changes.
+    Stored(Storage),
 }
 
 /// A second product of the same operands under other transforms, computed while they are in shared memory.
@@ -31,11 +32,11 @@ impl SecondProduct {
     pub(in crate::kernel) fn name(self) -> String {
         let [a, b] = self.transforms.map(transform_name);
         let sums = match self.sums {
-            SecondSums::Added => "and",
-            SecondSums::Operand => "beside",
-            SecondSums::Stored => "storing",
+            SecondSums::Added => "_and",
+            SecondSums::Operand => "_beside",
+            SecondSums::Stored(storage) => &format!("_storing{}", storage.name()),
         };
-        format!("_{sums}_{a}_{b}")
+        format!("{sums}_{a}_{b}")
     }
 }
 
