@@ -5,10 +5,12 @@ use std::path::Path;
 use dlbc_runtime::{Request, Tensors};
 
 use crate::common::*;
-use crate::quantised::{Form, quantise};
+use crate::quantised::{Form, quantise, worse};
 
 /// Bound of a difference: an export holds float layers, whose sums have another order in ONNX Runtime.
 const BOUND: f64 = 1e-5;
+/// Bound where that lets an activation next to a half round the other way.
+const OTHER_ROUNDING: f64 = 3e-2;
 
 /// Forms of a small convolutional network, a transformer and a recurrent network.
 #[test]
@@ -38,12 +40,17 @@ fn exports_of_quantised_forms_run_in_onnx_runtime() {
         jobs.push((export, form.inputs.clone()));
     }
     let results = onnx_runtime(&jobs).unwrap();
+    let (mut rounded, mut equal) = (0, 0);
     for (((form, rules), expected), actual) in pairs.iter().zip(&explained).zip(&results) {
-        for (name, expected) in expected {
-            let gap = relative_l1(&actual[name], expected);
-            assert!(gap <= BOUND, "{} {} {rules} {name}: {gap:e}", form.name, form.form);
-        }
+        let gaps = expected.iter().map(|(name, expected)| relative_l1(&actual[name], expected));
+        let gap = gaps.fold(0.0, worse);
+        let is_rounded = ["dynamic", "qdq", "qoperator"].contains(&form.form.as_str());
+        let bound = if is_rounded { OTHER_ROUNDING } else { BOUND };
+        assert!(gap <= bound, "{} {} {rules}: {gap:e}", form.name, form.form);
+        rounded += usize::from(is_rounded);
+        equal += usize::from(is_rounded && gap <= BOUND);
     }
+    assert!(4 * equal >= 3 * rounded, "{equal} of {rounded} explanations are equal");
 }
 
 /// Writes the export of a model; returns its outputs and the relevance of its inputs, by their names in the export.
