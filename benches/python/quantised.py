@@ -14,32 +14,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "scripts" / "fixtures")]
+sys.path.insert(0, str(Path(__file__).parent))
 from growth import ORT, measured  # noqa: E402
-from quantise_models import quant_pre_process, write  # noqa: E402
 
-import onnxruntime  # noqa: E402
-
-
-def forms_of(model: Path, inputs: Path, names: list[str], folder: Path) -> dict[str, Path]:
-    """Writes the forms of a model."""
-    prepared = folder / "prepared.onnx"
-    try:
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
-    except Exception:  # noqa: BLE001 (the tools are used on the file as it is)
-        prepared = model
-    paths = {}
-    for name in names:
-        paths[name] = folder / f"{name}.onnx"
-        source = model if name in ("float", "cast", "float16") else prepared
-        write(name, source, paths[name], dict(np.load(inputs)))
-    return paths
+# A process of its own: the peak memory of a process begins with that of the one that starts it.
+WRITE = """
+import sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from quantise_models import quant_pre_process, write
+model, inputs, folder, names = Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), sys.argv[5].split(",")
+prepared = folder / "prepared.onnx"
+try:
+    quant_pre_process(model, prepared, skip_symbolic_shape=True)
+except Exception:  # the tools are used on the file as it is
+    prepared = model
+for name in names:
+    source = model if name in ("float", "cast", "float16") else prepared
+    write(name, source, folder / f"{name}.onnx", dict(np.load(inputs)))
+"""
 
 
 def main() -> None:
@@ -52,7 +52,6 @@ def main() -> None:
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--rules", default="dlb")
     args = ap.parse_args()
-    onnxruntime.set_default_logger_severity(4)
     print("| model | form | file, MB | dlbc forward, ms | explanation | over the float form's | ONNX Runtime forward, ms "
           "| explanation over it | peak memory, MB |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
@@ -60,7 +59,9 @@ def main() -> None:
         title, paths = argument.split("=", 1)
         model, inputs = (Path(p) for p in paths.rsplit(":", 1))
         with tempfile.TemporaryDirectory() as folder:
-            forms = forms_of(model, inputs, args.forms.split(","), Path(folder))
+            scripts = Path(__file__).parents[2] / "scripts" / "fixtures"
+            subprocess.run([sys.executable, "-c", WRITE, str(scripts), str(model), str(inputs), folder, args.forms], check=True)
+            forms = {form: Path(folder) / f"{form}.onnx" for form in args.forms.split(",")}
             rows: dict[str, list[list[float]]] = {form: [] for form in forms}
             for _ in range(args.rounds):
                 for form, path in forms.items():
@@ -70,7 +71,7 @@ def main() -> None:
                     seconds = json.loads(out)["seconds"]
                     try:
                         peer, _ = measured([sys.executable, "-c", ORT, str(path), str(inputs), *numbers])
-                        runtime = float(np.median(json.loads(peer)["seconds"]))
+                        runtime = statistics.median(json.loads(peer)["seconds"])
                     except SystemExit:
                         runtime = float("nan")
                     forward, reverse = seconds["forward"], seconds["reverse"]

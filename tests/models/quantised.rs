@@ -258,6 +258,7 @@ closes to ...
 
 A quantised layer is the float layer of the values that its numbers stand for; scales and zero points carry no relevance, and the
 derivative of a rounding is 1 inside of the range and 0 outside. Refused are the operand `g_idx` and prepacked weights of `MatMulNBits`.
+Weights stay as the file packs them in memory ([Performance](../appendix/performance.md)).
 
 Columns: the largest difference of an output from ONNX Runtime's on the same file, node by node, relative to the largest value (beside
 it, how far ONNX Runtime's own outputs move if inputs change by a millionth or its fused kernels compute them: a value next to a half may

@@ -112,16 +112,27 @@ pub fn compact_columns(
         transform(b.transform, &mut to[..k * width]);
         return;
     }
-    for (at, width) in panels {
-        let existing = width.min(columns - at);
-        with_scratch(existing * k, |lines| {
-            for (j, line) in lines.chunks_exact_mut(k).enumerate() {
-                widen(b.data, b.first + (first + at + j) * b.line + from, line);
+    with_scratch(8 * k, |lines| {
+        for (at, width) in panels {
+            let existing = width.min(columns - at);
+            let to = &mut to[at * k..][..k * width];
+            for group in (0..width).step_by(8) {
+                let high = existing.saturating_sub(group).min(8);
+                for (j, line) in lines.chunks_exact_mut(k).take(high).enumerate() {
+                    widen(b.data, b.first + (first + at + group + j) * b.line + from, line);
+                }
+                lines[high * k..].fill(0.0);
+                if group + 8 <= width {
+                    Isa::best().transpose(lines, k, k, &mut to[group..], width);
+                    continue;
+                }
+                for (j, line) in lines.chunks_exact(k).take(width - group).enumerate() {
+                    to[group + j..].iter_mut().step_by(width).zip(line).for_each(|(to, v)| *to = *v);
+                }
             }
-            let panel = Matrix { transform: b.transform, ..Matrix::rows(lines, k).transposed() };
-            self::columns(panel, (0, existing), (0, k), std::iter::once((0, width)), &mut to[at * k..]);
-        });
-    }
+            transform(b.transform, to);
+        }
+    });
 }
 
 /// Writes term `t` of `k`, a value per column, to the panels.

@@ -155,6 +155,10 @@ impl Layout {
                 (dims[axis], dims[axis + 1..].iter().product(), block, blocked)
             }
         };
+        let zeros = match zeros.first() {
+            Some(zero) if zeros.iter().all(|z| z == zero) => vec![*zero],
+            _ => zeros,
+        };
         let steps = Scales { scales, zeros, len, inner, block, by_element };
         if numbers.elems() == 0 {
             return Ok(numbers.to_f32_tensor());

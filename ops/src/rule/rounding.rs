@@ -1,5 +1,5 @@
-//! Rounding rule: of a rounded value `y = x + e` the value before rounding takes `R_x = R x ⊘ y`, and all where `y` is 0. The rounding
-//! error's share is absorbed.
+//! Rounding rule: of a rounded value `y = x + e` the rounding error's share `R e ⊘ y` is absorbed, and the value before rounding takes the
+//! rest, `R_x = R - R e ⊘ y`: all where `y` is 0.
 //!
 //! Conserves exactly with what is absorbed. The quotient lies between 1/2 and 3/2 where a step of rounding is not larger than `y`.
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Flow, Formula, Policy, Receives, Sharing};
 use crate::graph::Value;
 use crate::op::role::{Role, Site};
-use crate::prim::{Binary, Builder};
+use crate::prim::Builder;
 
 /// Rounding rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,15 +34,11 @@ impl Policy for Rounding {
 
 fn flow(b: &mut Builder, site: &Site, subtracts: bool, r: Value) -> Flow {
     let (k, y) = (site.data(), site.y());
+    let x = site.inputs[k];
+    let error = if subtracts && k == 1 { b.plus(y, x) } else { b.minus(y, x) };
     let s = b.guarded_div(r, y);
-    let mut share = b.mul(s, site.inputs[k]);
-    if subtracts && k == 1 {
-        share = b.scale(share, -1.0);
-    }
-    let zero = b.scalar_like(0.0, y);
-    let is_zero = b.binary(Binary::Equal, y, zero);
-    let share = b.select(is_zero, r, share);
-    let absorbed = b.minus(r, share);
+    let absorbed = b.mul(s, error);
+    let share = b.minus(r, absorbed);
     let absorbed = vec![b.total(absorbed)];
     let shape = b.ty(site.inputs[k]).shape;
     let mut operands = vec![None; site.inputs.len()];

@@ -115,8 +115,8 @@ impl Compact {
                 let pairs = values.iter_mut().zip(&bytes[at..]);
                 pairs.for_each(|(v, byte)| *v = f32::from(*byte as i8));
             }
-            Numbers::Whole { bits: 4, signed } => parts::<4>(bytes, at, values, signed),
-            Numbers::Whole { bits: 2, signed } => parts::<2>(bytes, at, values, signed),
+            Numbers::Whole { bits: 4, signed } => parts::<4, 2>(bytes, at, values, signed),
+            Numbers::Whole { bits: 2, signed } => parts::<2, 4>(bytes, at, values, signed),
             Numbers::Whole { .. } => {
                 values.iter_mut().zip(&bytes[at..]).for_each(|(v, byte)| *v = f32::from(*byte));
             }
@@ -159,30 +159,31 @@ fn half_to_float(half: u16) -> f32 {
     let (sign, shifted) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff) << 13);
     let exponent = shifted & EXPONENT;
     // Exponents are biased by 15 and by 127.
-    let normal = shifted + (112 << 23);
-    let special = normal + (112 << 23);
+    let normal = shifted.wrapping_add(112 << 23);
+    let special = normal.wrapping_add(112 << 23);
     // Below 2⁻¹⁴, the implicit first bit is 0.
-    let small = (f32::from_bits(normal + (1 << 23)) - f32::from_bits(113 << 23)).to_bits();
+    let small = (f32::from_bits(normal.wrapping_add(1 << 23)) - f32::from_bits(113 << 23)).to_bits();
     let magnitude = if exponent == EXPONENT { special } else { normal };
     f32::from_bits(sign | if exponent == 0 { small } else { magnitude })
 }
 
-/// Writes whole numbers of `BITS` bits from number `at` on.
+/// Writes whole numbers of `BITS` bits, of which a byte has `COUNT`, from number `at` on.
 #[inline(always)]
-fn parts<const BITS: usize>(bytes: &[u8], at: usize, values: &mut [f32], signed: bool) {
-    let count = 8 / BITS;
+fn parts<const BITS: usize, const COUNT: usize>(bytes: &[u8], at: usize, values: &mut [f32], signed: bool) {
     let sign = if signed { 1u8 << (BITS - 1) } else { 0 };
     let mask = (1u8 << BITS) - 1;
     // Of two's complement, `x ^ sign` counts from the smallest number on.
-    let value = |part: u8| f32::from((part & mask) ^ sign) - f32::from(sign);
-    let (head, rest) = values.split_at_mut(values.len().min((count - at % count) % count));
-    for (i, v) in head.iter_mut().enumerate() {
-        *v = value(bytes[(at + i) / count] >> ((at + i) % count * BITS));
+    let (offset, value) = (f32::from(sign), |part: u8| f32::from((part & mask) ^ sign));
+    let (head, rest) = values.split_at_mut(values.len().min((COUNT - at % COUNT) % COUNT));
+    let single = |i: usize| value(bytes[i / COUNT] >> (i % COUNT * BITS)) - offset;
+    head.iter_mut().enumerate().for_each(|(i, v)| *v = single(at + i));
+    let first = at + head.len();
+    let (whole, tail) = rest.as_chunks_mut::<COUNT>();
+    for (values, byte) in whole.iter_mut().zip(&bytes[first / COUNT..]) {
+        *values = std::array::from_fn(|i| value(byte >> (i * BITS)) - offset);
     }
-    let first = (at + head.len()) / count;
-    for (values, byte) in rest.chunks_mut(count).zip(&bytes[first..]) {
-        values.iter_mut().enumerate().for_each(|(i, v)| *v = value(byte >> (i * BITS)));
-    }
+    let first = first + COUNT * whole.len();
+    tail.iter_mut().enumerate().for_each(|(i, v)| *v = single(first + i));
 }
 
 impl PartialEq for Compact {

@@ -97,6 +97,8 @@ impl Steps {
             let (now, later) = values.split_at_mut(run);
             let scales = &self.scales[first..first + run];
             match self.zeros.as_slice() {
+                // A difference to 0 changes no bit.
+                [0.0] => now.iter_mut().zip(scales).for_each(|(v, s)| *v *= s),
                 [zero] => now.iter_mut().zip(scales).for_each(|(v, s)| *v = (*v - zero) * s),
                 zeros => {
                     let pairs = scales.iter().zip(&zeros[first..first + run]);
