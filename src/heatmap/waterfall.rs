@@ -39,7 +39,7 @@ pub fn draw(waterfalls: &[Waterfall], colors: Colors) -> Canvas {
         canvas.text(MARGIN, y, &waterfall.caption, INK);
         canvas.text(MARGIN, y + LINE, MEANING, FAINT);
         y += 2 * LINE + 8;
-        let mut end = |canvas: &mut Canvas, y: u32, name: &str, value: f64| {
+        let end = |canvas: &mut Canvas, y: u32, name: &str, value: f64| {
             canvas.text_right(right, y + 3, name, INK);
             let x = left + chart.place(value);
             canvas.fill(x, y + 3, 2, ROW - 6, INK);

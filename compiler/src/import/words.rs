@@ -12,8 +12,8 @@ use crate::error::CompileError;
 const CLASSES: &str = "classlabels_strings";
 
 /// Attributes of other strings that a model compares with or looks up.
-const OTHERS: [&str; 5] =
-    ["cats_strings", "classes_strings", "default_string", "keys_strings", "values_strings"];
+const OTHERS: [&str; 6] =
+    ["cats_strings", "classes_strings", "default_string", "keys_strings", "pool_strings", "values_strings"];
 
 /// Operators that move or compare elements, whatever they are, and those that turn strings into numbers.
 const TAKE_STRINGS: &[&str] = &[
@@ -33,6 +33,7 @@ const TAKE_STRINGS: &[&str] = &[
     "Slice",
     "Split",
     "Squeeze",
+    "TfIdfVectorizer",
     "Transpose",
     "Unsqueeze",
     "Where",

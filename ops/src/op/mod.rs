@@ -71,6 +71,7 @@ mod mixture;
 mod mul;
 mod multi_head_attention;
 mod nchwc;
+mod ngrams;
 mod non_max_suppression;
 mod non_zero;
 mod normalizer;
@@ -348,6 +349,7 @@ pub fn readers() -> Vec<Reader> {
         mul::readers(),
         multi_head_attention::readers(),
         nchwc::readers(),
+        ngrams::readers(),
         non_max_suppression::readers(),
         non_zero::readers(),
         normalizer::readers(),

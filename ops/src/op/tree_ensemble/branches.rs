@@ -128,7 +128,7 @@ impl Table {
         }
         for (index, branch) in branches.iter().enumerate() {
             if branch.threshold.is_nan() {
-                return Err(OpError::unsupported("thresholds", "numbers", format!("NaN at {}", name(index))));
+                return Err(OpError::invalid("thresholds", "numbers", format!("NaN at {}", name(index))));
             }
             table.features.push(branch.feature);
             table.thresholds.push(branch.threshold);

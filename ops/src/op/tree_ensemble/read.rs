@@ -28,9 +28,18 @@ pub fn readers() -> Vec<Reader> {
     ]
 }
 
+/// Checks the number of targets or classes.
+fn check_targets(targets: i64) -> Result<(), OpError> {
+    match (1..=MAX_TARGETS).contains(&targets) {
+        true => Ok(()),
+        false => Err(OpError::invalid("targets", format!("1 to {MAX_TARGETS}"), targets)),
+    }
+}
+
 fn classifier(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let labels = classifier::labels(r, "classlabels_int64s")?;
     let classes = labels.len() as i64;
+    check_targets(classes)?;
     let trees = by_tree(r, "class", classes)?;
     let base = numbers(r, "base_values")?.unwrap_or_default();
     let post = PostTransform::read(r)?;
@@ -79,6 +88,7 @@ fn classifier(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 
 fn regressor(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let targets = r.int_or("n_targets", 1)?;
+    check_targets(targets)?;
     let trees = by_tree(r, "target", targets)?;
     let base = numbers(r, "base_values")?.unwrap_or_default();
     let aggregate = match r.string_or("aggregate_function", "SUM")?.as_str() {
@@ -96,6 +106,7 @@ fn regressor(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 
 fn ensemble(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let targets = r.int("n_targets")?.ok_or_else(|| OpError::missing_attribute("n_targets", "a number"))?;
+    check_targets(targets)?;
     let trees = by_index(r, targets)?;
     let aggregate = match r.int_or("aggregate_function", 1)? {
         0 => Aggregate::Average,
@@ -111,9 +122,6 @@ fn ensemble(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 
 /// Adds the ensemble to the graph; returns the scores `[row, target]` without base values.
 fn scores(r: &mut Reading, trees: &Trees, targets: i64, aggregate: Aggregate) -> Result<Value, OpError> {
-    if !(1..=MAX_TARGETS).contains(&targets) {
-        return Err(OpError::invalid("targets", format!("1 to {MAX_TARGETS}"), targets));
-    }
     let targets = targets as usize;
     if let Some(w) = trees.weights.iter().find(|w| !w.value.is_finite()) {
         return Err(OpError::unsupported("weights of leaves", "finite numbers", w.value));
