@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use dlbc_backend::Stages;
 use dlbc_ops::graph::{Graph, NodeId};
-use dlbc_ops::prim::{self, Prim};
+use dlbc_ops::prim::Prim;
 use dlbc_ptx::kernel::gemm::ROWS;
 use dlbc_ptx::kernel::pointwise::Kind;
 
@@ -63,10 +63,10 @@ impl Search<'_> {
 
     /// Returns whether a kernel can store the node's result in bfloat16 and all its readers can read that.
     fn is_narrow(&self, id: NodeId) -> bool {
-        let stores = match self.graph.op(id) {
-            Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::MatMul(_) | Prim::Reshape(_) => true,
-            _ => false,
-        };
+        let stores = matches!(
+            self.graph.op(id),
+            Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::MatMul(_) | Prim::Reshape(_)
+        );
         let elems: usize = self.dims(id).iter().product();
         let is_float = Kind::of(self.graph.node(id).types[0].dtype) == Kind::F;
         let fits = is_float && elems >= MIN_ELEMS && elems.is_multiple_of(2);
@@ -79,7 +79,7 @@ impl Search<'_> {
             _ if self.scores.contains(reader) => false,
             Prim::Unary(_) | Prim::Binary(_) | Prim::Select => true,
             // Kernels for few rows stage them as float32.
-            Prim::MatMul(prim::MatMul { .. }) => {
+            Prim::MatMul(_) => {
                 let rows = self.dims(*reader).iter().rev().nth(1).copied().unwrap_or(0);
                 rows > ROWS && !self.reads_scores(*reader)
             }
