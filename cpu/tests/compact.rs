@@ -19,8 +19,9 @@ fn weights(dims: &[usize]) -> Vec<Tensor> {
     let (elems, last) = (dims.iter().product::<usize>(), dims[dims.len() - 1]);
     let bytes = |n: usize| Arc::new((0..n).map(|i| (i * 31 % 113) as u8).collect::<Vec<u8>>());
     // Values of either sign between 2⁻¹⁵ and 2.
-    let half =
-        |i: usize| [(i * 31 % 251) as u8, (0x38 + i * 5 % 8) as u8 | if i % 3 == 0 { 0x80 } else { 0 }];
+    let half = |i: usize| {
+        [(i * 31 % 251) as u8, (0x38 + i * 5 % 8) as u8 | if i.is_multiple_of(3) { 0x80 } else { 0 }]
+    };
     let halves = || Arc::new((0..elems).flat_map(half).collect::<Vec<u8>>());
     let whole = |bits, signed| Numbers::Whole { bits, signed };
     let scales = |n: usize| (0..n).map(|i| 0.01 + (i % 7) as f32 / 50.0).collect::<Vec<f32>>();
