@@ -68,6 +68,7 @@ pub mod explained;
 #[doc(hidden)]
 pub mod explainer;
 pub mod features;
+pub mod folder;
 #[cfg(feature = "images")]
 pub mod heatmap;
 pub mod input;

@@ -58,12 +58,27 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         guard::on_timeout(timeout)?;
     }
     match args.command {
-        Command::Compile(args) => compile::compile(&args, console),
-        Command::Run(args) => run::run(&args, console),
-        Command::Inspect(args) => inspect::inspect(&args),
-        Command::Export(args) => export::export(&args, console),
+        Command::Compile(mut args) => {
+            args.model = args.explain.model_file(&args.model, &console)?;
+            compile::compile(&args, console)
+        }
+        Command::Run(mut args) => {
+            args.model = args.explain.model_file(&args.model, &console)?;
+            run::run(&args, console)
+        }
+        Command::Inspect(mut args) => {
+            args.model = args.explain.model_file(&args.model, &console)?;
+            inspect::inspect(&args)
+        }
+        Command::Export(mut args) => {
+            args.model = args.explain.model_file(&args.model, &console)?;
+            export::export(&args, console)
+        }
         Command::Diff(args) => diff::diff(*args, console),
-        Command::Eval(args) => eval::eval(&args, console),
+        Command::Eval(mut args) => {
+            args.model = args.explain.model_file(&args.model, &console)?;
+            eval::eval(&args, console)
+        }
         Command::Rules(args) => rules::rules(args.name.as_deref(), args.json),
         Command::Completions(args) => completions::completions(args.shell),
     }

@@ -51,6 +51,10 @@ pub enum Remedy {
     NotModel(Content),
     /// A file of another kind, which is in the place of an input.
     NotInput(Content),
+    /// Other weights of a folder of models.
+    Weights,
+    /// A file in place of a folder of several models.
+    FileOfFolder,
     /// Inputs of the model.
     Inputs,
     /// The name of the input for an array, and the array's file.

@@ -41,6 +41,8 @@ pub fn advice(remedy: &Remedy) -> Option<String> {
         }
         Remedy::NotModel(content) => return for_model(*content).map(String::from),
         Remedy::NotInput(content) => return for_input(*content).map(String::from),
+        Remedy::Weights => "`--weights NAME` chooses others".into(),
+        Remedy::FileOfFolder => "name one of the files".into(),
         Remedy::Inputs => {
             "add `--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`".into()
         }
@@ -108,7 +110,7 @@ fn for_model(content: Content) -> Option<&'static str> {
         Content::Gzip | Content::Zip => "unpack it first",
         Content::Csv => "the model comes first: `dlbc run MODEL.onnx --csv FILE`",
         Content::Picture => "the model comes first: `dlbc run MODEL.onnx --image FILE`",
-        Content::Folder => "give the .onnx file in it",
+        Content::Folder => "a folder of models has a model.onnx, or the configuration of onnxruntime-genai",
         Content::Toml => "a composite is given with `--rules`",
         Content::Onnx | Content::Parquet | Content::Json | Content::Empty => return None,
     })

@@ -4,6 +4,7 @@ pub mod background;
 #[cfg(feature = "eval")]
 pub mod baseline;
 mod builder;
+pub mod caches;
 mod choice;
 #[cfg(feature = "table")]
 mod columns;
@@ -304,6 +305,7 @@ impl<'a> Reader<'a> {
 
     /// Checks that no input is missing and converts all tensors.
     fn finish(mut self) -> Result<Inputs> {
+        caches::fill(self.infos, &mut self.inputs.tensors, self.notes);
         check_complete(self.infos, &self.inputs.tensors, &self.others)?;
         let words = &self.sources.words;
         for (name, tensor) in self.inputs.tensors.iter_mut().filter(|(name, _)| words.holds(name)) {

@@ -142,8 +142,11 @@ fn tokenizer_path(options: &TextOptions) -> Result<PathBuf> {
         return Ok(path.clone());
     }
     let beside = options.model.with_file_name("tokenizer.json");
-    if beside.is_file() {
-        return Ok(beside);
+    // Folders of transformers.js have the models in a folder of their own.
+    let above = options.model.parent().filter(|folder| folder.ends_with("onnx"));
+    let above = above.map(|folder| folder.with_file_name("tokenizer.json"));
+    if let Some(file) = [Some(&beside), above.as_ref()].into_iter().flatten().find(|file| file.is_file()) {
+        return Ok(file.clone());
     }
     let message = format!("no tokenizer for the texts: expected a file `{}`", beside.display());
     Err(Error::usage(message).with_remedy(Remedy::Tokenizer))

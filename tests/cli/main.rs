@@ -9,6 +9,7 @@ mod baselines;
 mod docs;
 mod eval;
 mod faults;
+mod folders;
 mod forward;
 mod hostile;
 mod messages;

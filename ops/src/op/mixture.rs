@@ -1,11 +1,12 @@
-//! Mixture of experts, as the tools of ONNX Runtime write it. Reads `MoE` of com.microsoft.
+//! Mixture of experts, as the tools of ONNX Runtime write it. Reads `MoE` and `QMoE` of com.microsoft.
 //!
 //! Shapes: x `[rows, features]` or `[batch, sequence, features]`, router's logits `[rows, experts]`, weights of the first and third layer
 //! `[experts, hidden, features]`, of the second `[experts, features, hidden]`, biases without the last axis. A row goes to the `k` experts of
-//! the largest weight, the softmax of the logits. The rows of an expert are gathered, so that experts without rows cost nothing.
+//! the largest weight, the softmax of the logits. Weights of `QMoE` are packed along their last axis. The rows of an expert are gathered, so that experts without rows cost nothing.
 
 use super::matmul::product;
 use super::non_zero::non_zero;
+use super::packed_weights;
 use super::read::{MICROSOFT, Reader, Reading};
 use super::{
     Activation, Add, Div, Function, Gather, Mul, Reduce, ReduceKind, ScatterAdd, Softmax, TopK, Transpose,
@@ -19,13 +20,53 @@ use crate::tensor::{DType, Dim, Shape};
 /// Largest number of experts, each of which becomes operators of its own; real models have a few hundred.
 const MOST_EXPERTS: i64 = 1 << 12;
 
-/// Returns the reader of `MoE`.
+/// Returns the readers of `MoE` and `QMoE`.
 pub fn readers() -> Vec<Reader> {
-    vec![Reader::of(MICROSOFT, "MoE", read)]
+    vec![Reader::of(MICROSOFT, "MoE", read), Reader::of(MICROSOFT, "QMoE", read_quantised)]
 }
+
+/// Weight and bias of a layer of all experts.
+type Layer = (Value, Option<Value>);
 
 /// Reads the operator. Operands: x, logits, then weight and bias of the three layers.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    r.input(2)?;
+    r.input(4)?;
+    let layers = [2, 4, 6].map(|i| Some((r.optional(i)?, r.optional(i + 1))));
+    mix(r, layers)
+}
+
+/// Reads the operator with packed weights. Operands: x, logits, then weight, scales and bias of the three layers, and their zero points.
+fn read_quantised(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let kind = r.string_or("quant_type", "int")?;
+    if kind != "int" {
+        return Err(OpError::unsupported("quant_type", "int", kind));
+    }
+    if r.int_or("weights_prepacked", 0)? > 0 {
+        return Err(OpError::unsupported("weights_prepacked", 0, "another layout"));
+    }
+    r.ignore(&["accuracy_level"]);
+    if let Some(i) = (14..=20).find(|i| r.optional(*i).is_some()) {
+        return Err(OpError::unsupported("operands", "none behind the zero points", format!("one at {i}")));
+    }
+    r.input(5)?;
+    let bits = r.int_or("expert_weight_bits", 4)?;
+    let block = r.int_or("block_size", 0)?;
+    let mut layers = [None; 3];
+    for (i, layer) in layers.iter_mut().enumerate() {
+        let bits = r.int_or(&format!("fc{}_expert_weight_bits", i + 1), bits)?;
+        let first = 2 + 3 * i;
+        if let Some(packed) = r.optional(first) {
+            let (scales, zeros) = (r.input(first + 1)?, r.optional(11 + i));
+            let weight = packed_weights::of_experts(r, packed, (scales, zeros), bits, block)?;
+            *layer = Some((weight, r.optional(first + 2)));
+        }
+    }
+    mix(r, layers)
+}
+
+/// Reads the router, and adds the mixture of experts with these layers.
+fn mix(r: &mut Reading, layers: [Option<Layer>; 3]) -> Result<Vec<Value>, OpError> {
     for attribute in ["use_sparse_mixer", "swiglu_limit_after_activation"] {
         if r.flag(attribute, false)? {
             return Err(OpError::unsupported(attribute, 0, 1));
@@ -38,7 +79,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     let rows = shape.0[..shape.rank() - 1].iter().fold(Dim::known(1), |n, d| &n * d);
     let flat = r.reshape(x, Shape(vec![rows.clone(), features.clone()]))?;
-    let experts = Experts::read(r, &features)?;
+    let experts = Experts::read(r, &features, layers)?;
     if experts.count > MOST_EXPERTS {
         let count = experts.count;
         return Err(OpError::Limit(format!("the mixture has {count} experts: the limit is {MOST_EXPERTS}")));
@@ -112,7 +153,7 @@ struct Experts {
     /// Number of experts.
     count: i64,
     /// Weight `[experts, to, from]` and bias `[experts, to]` of the first, second and third layer.
-    layers: [Option<(Value, Option<Value>)>; 3],
+    layers: [Option<Layer>; 3],
     /// Activation of the first layer.
     activation: Gate,
 }
@@ -146,10 +187,7 @@ enum Layout {
 }
 
 impl Experts {
-    fn read(r: &mut Reading, features: &Dim) -> Result<Experts, OpError> {
-        r.input(2)?;
-        r.input(4)?;
-        let layers = [2, 4, 6].map(|i| Some((r.optional(i)?, r.optional(i + 1))));
+    fn read(r: &mut Reading, features: &Dim, layers: [Option<Layer>; 3]) -> Result<Experts, OpError> {
         let mut count = 0;
         for (i, (weight, _)) in layers.iter().enumerate().filter_map(|(i, layer)| Some((i, (*layer)?))) {
             let ty = r.ty(weight);

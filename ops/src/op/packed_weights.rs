@@ -122,6 +122,56 @@ fn gather(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Gather { axis }, &[table, indices])?])
 }
 
+/// Adds the weights of a mixture's experts, `[experts, rows, columns]`, from numbers that are packed along the last axis, with scales of
+/// each row `[experts, rows]` or of each block `[experts, rows, blocks]`, and zero points, packed like them (optional).
+pub(super) fn of_experts(
+    r: &mut Reading,
+    packed: Value,
+    (scales, zeros): (Value, Option<Value>),
+    bits: i64,
+    block: i64,
+) -> Result<Value, OpError> {
+    let bits = known_bits(bits)?;
+    let table = unpacked_tensor(r, packed, bits, None)?;
+    r.check_size(&table.ty().with_dtype(DType::F32))?;
+    finite(r, scales)?;
+    let scale = constant(r, scales)?;
+    let blocks = match (table.dims(), scale.dims()) {
+        ([experts, rows, _], [e, n]) if (e, n) == (experts, rows) => 1,
+        ([experts, rows, columns], [e, n, blocks])
+            if (e, n) == (experts, rows) && *blocks > 0 && columns.is_multiple_of(*blocks) =>
+        {
+            *blocks
+        }
+        _ => {
+            let property = format!("scales `{}`", r.graph.value_name(scales));
+            let expected = format!("a scale for each row or block of {}", table.ty());
+            return Err(OpError::invalid(&property, expected, scale.ty()));
+        }
+    };
+    let len = table.dims()[2] / blocks;
+    if block > 0 && scale.dims().len() == 3 && usize::try_from(block) != Ok(len) {
+        return Err(OpError::invalid("block_size", len, block));
+    }
+    let zeros = match zeros {
+        None => vec![f32::from(1u8 << (bits - 1)); scale.elems()],
+        Some(zeros) => {
+            let tensor = unpacked_tensor(r, zeros, bits, scale.dims().last().copied())?;
+            if tensor.dims() != scale.dims() {
+                let property = format!("shape of zero points `{}`", r.graph.value_name(zeros));
+                return Err(OpError::invalid(&property, scale.ty(), tensor.ty()));
+            }
+            tensor.to_f32()
+        }
+    };
+    let steps = scale.to_f32().into_iter().zip(zeros);
+    let numbers = table.bytes().chunks_exact(len.max(1));
+    let values: Vec<f32> = (numbers.zip(steps))
+        .flat_map(|(block, (scale, zero))| block.iter().map(move |v| (f32::from(*v) - zero) * scale))
+        .collect();
+    Ok(r.add_constant(Tensor::from_f32(table.dims(), &values)))
+}
+
 /// Returns the uint8 tensor of numbers that a constant packs along its last axis, of which `len` are read.
 fn unpacked_tensor(r: &Reading, v: Value, bits: usize, len: Option<usize>) -> Result<Tensor, OpError> {
     let packed = constant(r, v)?;
@@ -150,7 +200,11 @@ fn unpack(bytes: &[u8], bits: usize) -> impl Iterator<Item = u8> + '_ {
 
 /// Reads the number of bits of a weight.
 fn bits(r: &Reading) -> Result<usize, OpError> {
-    match r.int_or("bits", 4)? {
+    known_bits(r.int_or("bits", 4)?)
+}
+
+fn known_bits(bits: i64) -> Result<usize, OpError> {
+    match bits {
         bits @ (2 | 4 | 8) => Ok(bits as usize),
         bits => Err(OpError::unsupported("bits", "2, 4 or 8", bits)),
     }

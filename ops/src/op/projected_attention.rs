@@ -1,25 +1,57 @@
 //! Self-attention with the projection of queries, keys and values inside, as ONNX Runtime's optimizer writes it. Reads `Attention`
-//! of com.microsoft.
+//! and `QAttention` of com.microsoft; the operands of the second are quantised.
 //!
 //! Shapes: x `[batch, sequence, features]`, weights `[features, q + k + v]`, bias `[q + k + v]`, past and present
 //! `[2, batch, heads, positions, features]`. Results: y `[batch, sequence, v]`, present.
 
+use super::dequantise::dequantise;
 use super::heads::{DotProduct, by_head, scale};
+use super::integer_product::factor;
 use super::matmul::product;
 use super::padding_mask::{Sizes, masks};
+use super::quantisation_layout::{Layout, positive};
 use super::read::{MICROSOFT, Reader, Reading};
 use super::{Add, Concat};
 use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{Dim, Shape};
 
-/// Returns the reader of `Attention` of com.microsoft.
+/// Returns the readers of both.
 pub fn readers() -> Vec<Reader> {
-    vec![Reader::of(MICROSOFT, "Attention", read)]
+    vec![Reader::of(MICROSOFT, "Attention", read), Reader::of(MICROSOFT, "QAttention", read_quantised)]
 }
 
 /// Reads the operator. Operands: x, weights, bias, mask, past, addend of the scores.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    r.ignore(&["rotary_embedding_dim"]);
+    if r.optional(6).is_some() {
+        return Err(OpError::unsupported("operand `past_sequence_length`", "none", "one"));
+    }
+    let (x, weights) = (r.input(0)?, r.input(1)?);
+    let context = Context { mask: r.optional(3), past: r.optional(4), addend: r.optional(5) };
+    attend(r, [x, weights], context)
+}
+
+/// Reads the operator with quantised operands: x, weights, bias, scales of x and weights, mask, zero points of x and weights, past.
+fn read_quantised(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (x, scale, zero) = (r.input(0)?, r.input(3)?, r.optional(6));
+    positive(r, scale)?;
+    let x = dequantise(r, x, scale, zero, Layout::Tensor)?;
+    let (weights, scale, zero) = (r.input(1)?, r.input(4)?, r.optional(7));
+    let weights = factor(r, weights, scale, zero)?;
+    let context = Context { mask: r.optional(5), past: r.optional(8), addend: None };
+    attend(r, [x, weights], context)
+}
+
+/// Optional operands of the attention.
+struct Context {
+    mask: Option<Value>,
+    past: Option<Value>,
+    addend: Option<Value>,
+}
+
+/// Adds the attention of x to itself; the bias of the projection is operand 2.
+fn attend(r: &mut Reading, [x, weights]: [Value; 2], context: Context) -> Result<Vec<Value>, OpError> {
     let heads = r.int("num_heads")?.ok_or_else(|| OpError::missing_attribute("num_heads", "an integer"))?;
     // ONNX Runtime refuses rotation and fixed buffers on the CPU, too.
     for attribute in ["do_rotary", "past_present_share_buffer"] {
@@ -27,18 +59,13 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
             return Err(OpError::unsupported(attribute, 0, 1));
         }
     }
-    r.ignore(&["rotary_embedding_dim"]);
-    if r.optional(6).is_some() {
-        return Err(OpError::unsupported("operand `past_sequence_length`", "none", "one"));
-    }
-    let (x, weights) = (r.input(0)?, r.input(1)?);
     let mut projected = product(r, x, weights)?;
     if let Some(bias) = r.optional(2) {
         projected = r.add(Add, &[projected, bias])?;
     }
     let [q, mut k, mut v] = split(r, projected, heads)?;
     let mut past = Dim::known(0);
-    if let Some(both) = r.optional(4) {
+    if let Some(both) = context.past {
         let d = r.ty(both).shape.0;
         if d.len() != 5 {
             return Err(OpError::mismatch("rank of the past", 5, d.len()));
@@ -53,9 +80,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (ty_q, ty_k) = (r.ty(q), r.ty(k));
     let sizes =
         Sizes { batch: ty_q.dim(0).clone(), queries: ty_q.dim(2).clone(), keys: ty_k.dim(2).clone(), past };
-    let mut addends: Vec<Value> = r.optional(5).into_iter().collect();
-    let mask = r.optional(3);
-    addends.extend(masks(r, mask, &sizes)?);
+    let mut addends: Vec<Value> = context.addend.into_iter().collect();
+    addends.extend(masks(r, context.mask, &sizes)?);
     let scale = scale(r.float("scale")?.filter(|scale| *scale != 0.0), ty_q.dim(3))?;
     let attention = DotProduct { q, k, v, scale, softcap: 0.0, addends };
     let scores = attention.scores(r)?;

@@ -1,6 +1,6 @@
 //! Flags of composite, mode and inputs, which `compile`, `run`, `inspect` and `export` share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use dlbc_compiler::Options;
@@ -9,6 +9,8 @@ use super::LimitArgs;
 use super::values::shape;
 use crate::cli::exit::usage;
 use dlbc::explainer::load::{LoadOptions, composite_text};
+use dlbc::folder;
+use dlbc::notes::Notes;
 
 /// Composite, mode, output and inputs of the relevance.
 #[derive(Clone, Debug, Default, Args)]
@@ -42,6 +44,9 @@ struct ModelArgs {
     /// Fix the dimensions of an input, as in `x=1,3,224,224`; `?` leaves one open (repeatable).
     #[arg(long, value_name = "NAME=DIMS", value_parser = shape)]
     shape: Vec<(String, Vec<i64>)>,
+    /// Weights to read where MODEL is a folder: fp32, fp16, int8, q4 and so on [default: the most exact ones].
+    #[arg(long, value_name = "NAME")]
+    weights: Option<String>,
 }
 
 /// Number of relevance tracks.
@@ -87,6 +92,14 @@ impl ExplainArgs {
     /// Returns whether the mode is contrastive, which has two tracks.
     pub fn is_contrastive(&self) -> bool {
         self.mode == Some(Mode::Contrastive)
+    }
+
+    /// Returns the model file of a path, which may be a folder of models.
+    ///
+    /// # Errors
+    /// Fails as [`folder::model_file`] does.
+    pub fn model_file(&self, path: &Path, notes: &dyn Notes) -> anyhow::Result<PathBuf> {
+        Ok(folder::model_file(path, self.model.weights.as_deref(), notes)?)
     }
 
     /// Returns the options of the compiler.

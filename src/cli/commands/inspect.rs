@@ -14,6 +14,7 @@ use crate::cli::args::InspectArgs;
 use crate::cli::terminal::{Align, Console, Table, print};
 use dlbc::error::Error;
 use dlbc::explainer::{artifact, load};
+use dlbc::input::caches::next_value;
 use dlbc::wording::{json_text, plural, visible};
 
 /// Maximum number of node names to list for each unsupported operator.
@@ -45,7 +46,13 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         inspection.inputs = inputs.map(declared).collect();
         inspection.outputs = graph.output.iter().map(declared).collect();
     }
-    let shown = Shown { inspection, exported };
+    let outputs: Vec<&str> = inspection.outputs.iter().map(|(name, _)| name.as_str()).collect();
+    let cache = |(input, _): &(String, String)| {
+        let next = next_value(input, outputs.iter().copied())?;
+        Some((input.clone(), next.to_string()))
+    };
+    let caches = inspection.inputs.iter().filter_map(cache).collect();
+    let shown = Shown { inspection, caches, exported };
     print(&if args.json { json_text(&shown)? + "\n" } else { shown.text() })
 }
 
@@ -54,13 +61,16 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
 struct Shown {
     #[serde(flatten)]
     inspection: Inspection,
+    /// Outputs with the next values of inputs that are caches.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    caches: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     exported: BTreeMap<String, String>,
 }
 
 impl Shown {
     fn text(&self) -> String {
-        let mut out = text(&self.inspection);
+        let mut out = text(&self.inspection, &self.caches);
         if let Some(explained) = self.exported.get("explained") {
             let _ = writeln!(out, "\nan exported explanation of `{}`", visible(explained));
             for (key, value) in self.exported.iter().filter(|(key, _)| *key != "explained") {
@@ -136,7 +146,7 @@ fn fitted(name: &str) -> String {
     format!("…{end}")
 }
 
-fn text(inspection: &Inspection) -> String {
+fn text(inspection: &Inspection, caches: &BTreeMap<String, String>) -> String {
     let mut out = String::new();
     if !inspection.rows.is_empty() {
         let columns = ["node", "ONNX op", "op", "rule", "shape"].map(|name| (name, Align::Left));
@@ -153,7 +163,9 @@ fn text(inspection: &Inspection) -> String {
     }
     for (what, values) in [("input ", &inspection.inputs), ("output", &inspection.outputs)] {
         for (name, ty) in values {
-            let _ = writeln!(out, "{what} {} {}", visible(name), visible(ty));
+            let cache = caches.get(name).filter(|_| what == "input ");
+            let next = cache.map(|next| format!(", a cache: `{}` is next", visible(next)));
+            let _ = writeln!(out, "{what} {} {}{}", visible(name), visible(ty), next.unwrap_or_default());
         }
     }
     if !inspection.unsupported.is_empty() {

@@ -18,7 +18,12 @@ use dlbc::wording::visible;
 /// # Errors
 /// Fails for a model paired with a result, models without inputs, results with inputs, and as `dlbc run` does.
 pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored, Stored)> {
-    let (first, second) = (args.run.model.clone(), args.second.clone());
+    // Results and models may be compared with a folder.
+    let file = |path: &Path| match path.is_dir() {
+        true => args.run.explain.model_file(path, &console),
+        false => Ok(path.to_path_buf()),
+    };
+    let (first, second) = (file(&args.run.model)?, file(&args.second)?);
     let models = (is_model(&first), is_model(&second));
     if let Some(flag) = args.idle(models.0 || models.1) {
         return Err(usage(format!("`{flag}` has no effect on a comparison of these files")));
