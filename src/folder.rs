@@ -54,13 +54,13 @@ pub fn model_file(path: &Path, weights: Option<&str>, notes: &dyn Notes) -> Resu
     }
     let files: Vec<PathBuf> =
         [path.to_path_buf(), path.join("onnx")].iter().flat_map(|p| models(p)).collect();
-    let mut found: Vec<(usize, &PathBuf)> =
+    let mut candidates: Vec<(usize, &PathBuf)> =
         files.iter().filter_map(|file| Some((exactness(file)?, file))).collect();
     // Of two files of equal weights, the one beside the configuration comes first.
-    found.sort_by_key(|(exactness, _)| *exactness);
-    match (found.as_slice(), weights) {
+    candidates.sort_by_key(|(exactness, _)| *exactness);
+    match (candidates.as_slice(), weights) {
         ([], None) => only(path, &files),
-        (_, Some(name)) => by_name(path, &found, name),
+        (_, Some(name)) => by_name(path, &candidates, name),
         ([first, others @ ..], None) => {
             if !others.is_empty() {
                 let names: Vec<String> = others.iter().map(|o| format!("`{}`", WEIGHTS[o.0].0)).collect();
@@ -78,13 +78,13 @@ pub fn model_file(path: &Path, weights: Option<&str>, notes: &dyn Notes) -> Resu
 }
 
 /// Returns the model with weights of a name, which may be that of a file, such as `quantized`.
-fn by_name(folder: &Path, found: &[(usize, &PathBuf)], name: &str) -> Result<PathBuf> {
+fn by_name(folder: &Path, candidates: &[(usize, &PathBuf)], name: &str) -> Result<PathBuf> {
     let end = format!("_{name}");
     let is_named = |i: usize| WEIGHTS[i].0 == name || WEIGHTS[i].1.contains(&end.as_str());
-    if let Some((_, file)) = found.iter().find(|(i, _)| is_named(*i)) {
+    if let Some((_, file)) = candidates.iter().find(|(i, _)| is_named(*i)) {
         return Ok((*file).clone());
     }
-    let known: Vec<&str> = found.iter().map(|(i, _)| WEIGHTS[*i].0).collect();
+    let known: Vec<&str> = candidates.iter().map(|(i, _)| WEIGHTS[*i].0).collect();
     let expected = if known.is_empty() { "a model".into() } else { format!("`{}`", known.join("`, `")) };
     let message =
         format!("no weights `{}` in the folder `{}`: expected {expected}", visible(name), shown(folder));
