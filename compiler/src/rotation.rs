@@ -14,11 +14,14 @@ const TOLERANCE: f32 = 2e-2;
 /// Most tables that the same positions look up: two for each layer.
 const MOST_TABLES: usize = 1 << 11;
 
+/// Look-ups by their table.
+type ByTable = BTreeMap<Value, Vec<NodeId>>;
+
 /// Returns the look-ups of cosines and sines: those by the same indices in two tables whose squares add up to one number everywhere.
 /// That number is 1, or the square of the factor by which some models scale their angles.
 pub(crate) fn angle_lookups(graph: &Graph<Op>) -> HashSet<NodeId> {
-    // Look-ups by indices and the shape of their table, and then by table.
-    let mut groups: HashMap<(Value, &[usize]), BTreeMap<Value, Vec<NodeId>>> = HashMap::new();
+    // Look-ups by indices and the shape of their table.
+    let mut groups: HashMap<(Value, &[usize]), ByTable> = HashMap::new();
     for id in graph.topological() {
         if let (Op::Gather(Gather { axis: 0 }), &[data, indices]) =
             (graph.op(id), graph.node_inputs(id).as_slice())
