@@ -209,7 +209,9 @@ does, and this page.
 | fp16, fp16_kv | cache in float16, with a cache of float32 or of float16 |
 
 Cosines and sines that rotate queries and keys carry no relevance, also where a model looks them up by position ids, so that a file
-that looks them up is explained like one that computes them:
+that looks them up is explained like one that computes them.
+
+`inspect` says which rule an operator of such a file gets, here a product of the form `q4_zp`:
 
 ```console
 $ dlbc inspect fixtures/operators/ms_matmul_nbits_4_zeros.onnx
