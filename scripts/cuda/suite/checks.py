@@ -6,9 +6,9 @@ import numpy as np
 # Largest admitted norm of all errors, as a share of the norm of all bounds: a tensor whose every element is close to its
 # bound is wrong, too.
 NORM_SHARE = 0.5
-# The same of results in 16 bits: a last rounding is distributed evenly up to its bound, and the norm of such errors is 0.58 of
-# that of the bounds.
-NARROW_NORM_SHARE = 0.75
+# Largest admitted root mean square of the errors of results in 16 bits, each as a share of its bound: a last rounding is
+# distributed evenly up to its bound, which makes 0.58. The norm of all errors may be that of one large element.
+NARROW_SHARE = 0.75
 # From this number of elements on, norms say something.
 MANY = 64
 # Models, by precision: norm of the difference over the norm of the reference, and the largest difference over the largest
@@ -29,8 +29,8 @@ class Verdict:
         return {k: v for k, v in asdict(self).items() if k != "ok"}
 
 
-def elements(actual: np.ndarray, expected: np.ndarray, bound: np.ndarray, share: float = NORM_SHARE) -> Verdict:
-    """Compares floats with one bound each. NaN expects NaN; an infinite bound admits anything."""
+def elements(actual: np.ndarray, expected: np.ndarray, bound: np.ndarray, narrow: bool = False) -> Verdict:
+    """Compares floats with one bound each. NaN expects NaN; an infinite bound admits anything. `narrow` results have 16 bits."""
     if actual.shape != expected.shape:
         return Verdict(False, f"{actual.shape} elements, expected {expected.shape}", actual.size)
     actual, expected = actual.astype(np.float64), expected.astype(np.float64)
@@ -46,8 +46,12 @@ def elements(actual: np.ndarray, expected: np.ndarray, bound: np.ndarray, share:
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
         verdict.why = f"element {at} is {actual[at]:.9g}, expected {expected[at]:.9g} within {bound[at]:.2g}"
-    elif finite.sum() >= MANY and np.linalg.norm(error[finite]) > share * np.linalg.norm(bound[finite]) > 0:
-        verdict.ok, verdict.why = False, f"norm of the errors {norm:.2g}, above {share} of the norm of the bounds"
+    elif narrow:
+        share = float(np.sqrt(np.mean(ratios ** 2))) if ratios.size >= MANY else 0.0
+        if share > NARROW_SHARE:
+            verdict.ok, verdict.why = False, f"errors of {share:.2g} of their bounds, in the root mean square, above {NARROW_SHARE}"
+    elif finite.sum() >= MANY and np.linalg.norm(error[finite]) > NORM_SHARE * np.linalg.norm(bound[finite]) > 0:
+        verdict.ok, verdict.why = False, f"norm of the errors {norm:.2g}, above {NORM_SHARE} of the norm of the bounds"
     return verdict
 
 
@@ -80,7 +84,7 @@ def expectation(expected: dict, actual: np.ndarray) -> Verdict:
         return words(np.where(expected["open"], expected["value"], actual), expected["value"])
     if kind == "narrow":
         floats = widened(actual, expected["storage"])[:len(expected["value"])]
-        return elements(floats, expected["value"], expected["bound"], NARROW_NORM_SHARE)
+        return elements(floats, expected["value"], expected["bound"], narrow=True)
     floats = actual.view(np.float32 if kind == "floats" else np.float64)
     return elements(floats, expected["value"], expected["bound"])
 

@@ -61,6 +61,17 @@ class Checks(unittest.TestCase):
         self.assertFalse(verdict.ok)
         self.assertIn("norm", verdict.why)
 
+    def test_roundings_of_16_bit_results_pass_and_errors_close_to_their_bounds_do_not(self) -> None:
+        values = self.values.ravel().astype(np.float64)
+        # One large element, whose rounding makes up the norm of all.
+        values[7] = 1e6
+        bound = np.abs(values) * 2.0 ** -9
+        roundings = np.random.default_rng(2).uniform(-1, 1, values.size)
+        roundings[7] = 0.99
+        self.assertTrue(checks.elements(values + roundings * bound, values, bound, narrow=True).ok)
+        self.assertFalse(checks.elements(values + 0.9 * bound, values, bound, narrow=True).ok)
+        self.assertFalse(checks.elements(values * 0, values, bound, narrow=True).ok)
+
     def test_special_values(self) -> None:
         expected = np.array([np.nan, np.inf, 1.0, 2.0])
         bound = np.array([0.0, 0.0, np.inf, 0.0])
