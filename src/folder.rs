@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::Notes;
 use crate::remedy::Remedy;
-use crate::wording::visible;
+use crate::wording::{visible, visible_path};
 
 /// Largest number of files of a folder that are looked at.
 const MAX_FILES: usize = 1 << 14;
@@ -43,7 +43,7 @@ pub fn model_file(path: &Path, weights: Option<&str>, notes: &dyn Notes) -> Resu
             Some(name) => Err(Error::usage(format!(
                 "weights `{}`: expected a folder of models, found the file `{}`",
                 visible(name),
-                shown(path)
+                visible_path(path)
             ))),
         };
     }
@@ -66,7 +66,7 @@ pub fn model_file(path: &Path, weights: Option<&str>, notes: &dyn Notes) -> Resu
                 let names: Vec<String> = others.iter().map(|o| format!("`{}`", WEIGHTS[o.0].0)).collect();
                 let text = format!(
                     "the model of `{}` has weights `{}`; there are {}, too",
-                    shown(path),
+                    visible_path(path),
                     WEIGHTS[first.0].0,
                     names.join(", ")
                 );
@@ -86,8 +86,11 @@ fn by_name(folder: &Path, candidates: &[(usize, &PathBuf)], name: &str) -> Resul
     }
     let known: Vec<&str> = candidates.iter().map(|(i, _)| WEIGHTS[*i].0).collect();
     let expected = if known.is_empty() { "a model".into() } else { format!("`{}`", known.join("`, `")) };
-    let message =
-        format!("no weights `{}` in the folder `{}`: expected {expected}", visible(name), shown(folder));
+    let message = format!(
+        "no weights `{}` in the folder `{}`: expected {expected}",
+        visible(name),
+        visible_path(folder)
+    );
     Err(Error::unknown(message, name, known))
 }
 
@@ -98,9 +101,9 @@ fn only(folder: &Path, files: &[PathBuf]) -> Result<PathBuf> {
         [] => Ok(folder.into()),
         [file] => Ok(file.clone()),
         several => {
-            let names: Vec<String> = several.iter().map(|file| format!("`{}`", shown(file))).collect();
+            let names: Vec<String> = several.iter().map(|file| format!("`{}`", visible_path(file))).collect();
             let message =
-                format!("folder `{}`: expected one model, found {}", shown(folder), names.join(", "));
+                format!("folder `{}`: expected one model, found {}", visible_path(folder), names.join(", "));
             Err(Error::usage(message).with_remedy(Remedy::FileOfFolder))
         }
     }
@@ -127,14 +130,14 @@ fn genai_model(folder: &Path) -> Result<Option<PathBuf>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let config = read_json(&path).with_context(|| format!("`{}`", shown(&path)))?;
+    let config = read_json(&path).with_context(|| format!("`{}`", visible_path(&path)))?;
     let Some(name) = config["model"]["decoder"]["filename"].as_str() else { return Ok(None) };
     let is_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     let file = folder.join(name);
     if !is_inside || !file.is_file() {
         return Err(Error::invalid_model(format!(
             "`{}`: expected the name of a file in the folder, found `{}`",
-            shown(&path),
+            visible_path(&path),
             visible(name)
         )));
     }
@@ -148,8 +151,4 @@ fn read_json(path: &Path) -> Result<serde_json::Value> {
         .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
         .map_err(|e| invalid(&e))?;
     serde_json::from_slice(&bytes).map_err(|e| invalid(&e))
-}
-
-fn shown(path: &Path) -> String {
-    visible(&path.display().to_string()).to_string()
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -16,6 +17,11 @@ fn is_deceiving(c: char) -> bool {
 /// Escapes deceiving characters of `text` as `\u{..}`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_deceiving)
+}
+
+/// Returns a path as text, escaped like [`visible`].
+pub fn visible_path(path: &Path) -> String {
+    visible(&path.display().to_string()).into_owned()
 }
 
 /// Escapes deceiving characters like [`visible`], except line breaks.

@@ -12,7 +12,7 @@ use dlbc_ops::program::{CLASS_LABELS, Info};
 
 use crate::error::{Error, Result, ResultExt};
 use crate::nearest::did_you_mean;
-use crate::wording::{plural, size, visible};
+use crate::wording::{plural, size, visible, visible_path};
 
 /// Largest size of a file of class names, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -191,7 +191,7 @@ fn of_file(path: &Path) -> Result<BTreeMap<i64, String>> {
         let names = list::parse(text).unwrap_or_else(|| list::lines(text));
         if names.is_empty() { Err(Error::invalid("expected class names, found none")) } else { Ok(names) }
     };
-    read().with_context(|| format!("class names `{}`", visible(&path.display().to_string())))
+    read().with_context(|| format!("class names `{}`", visible_path(path)))
 }
 
 fn titled(number: i64, name: Option<&str>) -> String {

@@ -16,7 +16,7 @@ use crate::explainer::artifact;
 use crate::explainer::embeddings::{Split, split};
 use crate::notes::Notes;
 use crate::remedy::Remedy;
-use crate::wording::visible;
+use crate::wording::{visible, visible_path};
 
 /// Name of the activity of reading a model, for receivers of notes.
 pub(super) const READING: &str = "reading the model";
@@ -64,7 +64,7 @@ pub fn read(path: &Path, limits: &Limits, notes: &dyn Notes) -> Result<Model> {
             exported.get("model").map(|model| format!(" of `{}`", visible(model))).unwrap_or_default();
         notes.note(format!(
             "`{}` is an exported explanation of `{}`{of_model}: its outputs are read as those of any model",
-            visible(&path.display().to_string()),
+            visible_path(path),
             visible(explained)
         ));
         dlbc_artifact::remove_target_input(&mut model.proto);
@@ -230,7 +230,7 @@ const MAX_COMPOSITE_BYTES: u64 = 1 << 20;
 /// # Errors
 /// When the file cannot be read or is larger than 1 MiB.
 pub fn composite_text(path: &Path) -> Result<String> {
-    let shown = || visible(&path.display().to_string()).to_string();
+    let shown = || visible_path(path);
     let failed = |e: std::io::Error| Error::usage(format!("cannot read `{}`: {e}", shown()));
     let file = File::open(path).map_err(failed)?;
     let mut text = String::new();

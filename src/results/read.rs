@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::input::npz;
 use crate::remedy::Remedy;
 use crate::results::Format;
-use crate::wording::{size, visible};
+use crate::wording::{size, visible, visible_path};
 
 /// Content of a result file.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
         Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes)
             .map(|arrays| Stored { tensors: arrays.selected, metadata: arrays.metadata }),
     };
-    read.map_err(|e| e.context(format!("result `{}`", visible(&path.display().to_string()))))
+    read.map_err(|e| e.context(format!("result `{}`", visible_path(path))))
 }
 
 fn open(path: &Path, max_bytes: u64) -> Result<File> {

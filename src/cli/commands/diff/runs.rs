@@ -11,7 +11,7 @@ use crate::cli::terminal::Console;
 use dlbc::content::{Content, content};
 use dlbc::results::keys::{is_output, is_relevance};
 use dlbc::results::read::{self, Stored};
-use dlbc::wording::visible;
+use dlbc::wording::visible_path;
 
 /// Reads two result files, or runs two models.
 ///
@@ -38,8 +38,8 @@ pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored,
             "missing inputs to compare two models on",
             format!(
                 "add those of `dlbc run`, such as `dlbc diff {} {} --inputs FILE.npz`",
-                shown(&first),
-                shown(&second)
+                visible_path(&first),
+                visible_path(&second)
             ),
         )),
         (true, true) => {
@@ -48,7 +48,7 @@ pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored,
                 let out = folder.path().join("result.safetensors");
                 args.run.model = model.to_path_buf();
                 (args.run.out, args.run.silent) = (Some(out.clone()), true);
-                run::run(&args.run, console).with_context(|| format!("model `{}`", shown(model)))?;
+                run::run(&args.run, console).with_context(|| format!("model `{}`", visible_path(model)))?;
                 read(&out, args)
             };
             // The notes on the inputs are the same for both models.
@@ -57,16 +57,12 @@ pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored,
         }
         (is_first_model, _) => {
             let (model, result) = if is_first_model { (first, second) } else { (second, first) };
-            let (model, result) = (shown(&model), shown(&result));
+            let (model, result) = (visible_path(&model), visible_path(&result));
             let message =
                 format!("expected two results or two models, found the model `{model}` and `{result}`");
             Err(advised(Code::Usage, message, "`dlbc run --out` writes a result"))
         }
     }
-}
-
-fn shown(path: &Path) -> String {
-    visible(&path.display().to_string()).into_owned()
 }
 
 fn is_model(path: &Path) -> bool {
