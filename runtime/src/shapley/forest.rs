@@ -130,6 +130,12 @@ impl Trees {
         self.values.len() / if self.of_tree.is_empty() { self.columns.max(1) } else { 1 }
     }
 
+    /// Returns the most steps of a walk through one tree: it meets each node once, and the branches and leaves of a set once more, and
+    /// goes back from each.
+    pub fn most_steps(&self) -> usize {
+        4 * (self.branch_count() + self.leaf_count() + 1)
+    }
+
     /// Returns the feature that a branch tests; `None` for a leaf.
     pub fn feature(&self, node: i64) -> Option<i64> {
         self.features.get(usize::try_from(node).ok()?).copied()

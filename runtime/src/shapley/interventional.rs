@@ -35,8 +35,7 @@ impl Walk<'_> {
         let mut sums = [0.0; 2];
         let (mut p, mut q) = (0, 0);
         let mut steps = vec![Step::Go(root, None)];
-        // A walk meets each node once, and the leaves of a set's branches once more.
-        let mut budget = 4 * (self.trees.branch_count() + self.trees.leaf_count() + 1);
+        let mut budget = self.trees.most_steps();
         while let Some(step) = steps.pop() {
             budget = budget.checked_sub(1)?;
             let (node, sided) = match step {

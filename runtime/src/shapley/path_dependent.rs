@@ -17,7 +17,7 @@ impl Regions {
     pub fn new(trees: &Trees) -> Option<Regions> {
         let mut exits: Vec<Option<Box<[i64]>>> = vec![None; trees.branch_count()];
         // Each branch stands in one region, apart from the branches that values of a set share.
-        let mut budget = 4 * (trees.branch_count() + trees.leaf_count() + 1);
+        let mut budget = trees.most_steps();
         let mut entries: Vec<i64> = trees.roots().to_vec();
         while let Some(entry) = entries.pop() {
             let Ok(branch) = usize::try_from(entry) else { continue };
@@ -115,7 +115,7 @@ impl<'a> Paths<'a> {
     ) -> Result<[f64; 2], Fault> {
         let mut sums = [0.0; 2];
         let mut steps = vec![Step::Go(root, None)];
-        let mut budget = 4 * (self.trees.branch_count() + self.trees.leaf_count() + 1);
+        let mut budget = self.trees.most_steps();
         while let Some(step) = steps.pop() {
             budget = budget.checked_sub(1).ok_or(Fault::Tables)?;
             let (node, tested) = match step {
