@@ -102,15 +102,11 @@ fn gather(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         None if is_packed => vec![f32::from(1u8 << (bits - 1))],
         None => vec![0.0],
         Some(zeros) => {
-            let tensor = match is_packed {
+            let numbers = match is_packed {
                 true => unpacked_tensor(r, zeros, bits, scale_tensor.dims().last().copied())?,
                 false => constant(r, zeros)?,
             };
-            if tensor.dims() != scale_tensor.dims() {
-                let property = format!("shape of zero point `{}`", r.graph.value_name(zeros));
-                return Err(OpError::invalid(&property, scale_tensor.ty(), tensor.ty()));
-            }
-            tensor.to_f32()
+            zero_points(r, zeros, &numbers, &scale_tensor)?
         }
     };
     let holder = r.add_constant(table.clone());
@@ -154,25 +150,27 @@ pub(super) fn of_experts(
         return Err(OpError::invalid("block_size", len, block));
     }
     let zeros = match zeros {
-        None => vec![f32::from(1u8 << (bits - 1)); scale.elems()],
+        None => vec![f32::from(1u8 << (bits - 1))],
         Some(zeros) => {
-            let tensor = unpacked_tensor(r, zeros, bits, scale.dims().last().copied())?;
-            if tensor.dims() != scale.dims() {
-                let property = format!("shape of zero points `{}`", r.graph.value_name(zeros));
-                return Err(OpError::invalid(&property, scale.ty(), tensor.ty()));
-            }
-            tensor.to_f32()
+            let numbers = unpacked_tensor(r, zeros, bits, scale.dims().last().copied())?;
+            zero_points(r, zeros, &numbers, &scale)?
         }
     };
-    let steps = scale.to_f32().into_iter().zip(zeros);
-    let numbers = table.bytes().chunks_exact(len.max(1));
-    let values: Vec<f32> = (numbers.zip(steps))
-        .flat_map(|(block, (scale, zero))| block.iter().map(move |v| (f32::from(*v) - zero) * scale))
-        .collect();
-    Ok(r.add_constant(Tensor::from_f32(table.dims(), &values)))
+    let layout = Layout::Axis { axis: 2, block: len, blocked: true };
+    let weights = layout.values(&table, Narrow::unsigned(bits), scale.to_f32(), zeros)?;
+    Ok(r.add_constant(weights))
 }
 
-/// Returns the uint8 tensor of numbers that a constant packs along its last axis, of which `len` are read.
+/// Returns the zero points `numbers` of operand `v`, which are of the shape of the scales.
+fn zero_points(r: &Reading, v: Value, numbers: &Tensor, scales: &Tensor) -> Result<Vec<f32>, OpError> {
+    if numbers.dims() != scales.dims() {
+        let property = format!("shape of zero point `{}`", r.graph.value_name(v));
+        return Err(OpError::invalid(&property, scales.ty(), numbers.ty()));
+    }
+    Ok(numbers.to_f32())
+}
+
+/// Returns the uint8 tensor of the first `len` numbers, or of all, that a constant packs along its last axis.
 fn unpacked_tensor(r: &Reading, v: Value, bits: usize, len: Option<usize>) -> Result<Tensor, OpError> {
     let packed = constant(r, v)?;
     let property = format!("packed numbers `{}`", r.graph.value_name(v));
