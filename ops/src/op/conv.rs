@@ -94,6 +94,18 @@ pub(super) fn read_conv(r: &mut Reading) -> Result<Value, OpError> {
 
 /// Adds the convolution of `x` by the weight `w`, with the bias and the attributes of the node.
 pub(super) fn convolution(r: &mut Reading, x: Value, w: Value) -> Result<Value, OpError> {
+    let kernel = read_kernel(r, [x, w])?;
+    let groups = read_groups(r, "group")?;
+    let geometry = ConvGeometry { window: read_window(r, kernel, &r.ty(x))?, groups };
+    let bias = r.optional(2);
+    with_bias(r, Conv { geometry }, [x, w], bias)
+}
+
+/// Reads the spatial sizes of a convolution's kernel: those of `kernel_shape`, or of the weight.
+///
+/// # Errors
+/// If operand and weight have fewer than 3 axes or not as many, or the sizes are not known.
+pub(super) fn read_kernel(r: &Reading, [x, w]: [Value; 2]) -> Result<Vec<usize>, OpError> {
     let (tx, tw) = (r.ty(x), r.ty(w));
     if tx.rank() < 3 || tw.rank() != tx.rank() {
         return Err(OpError::mismatch(
@@ -102,20 +114,22 @@ pub(super) fn convolution(r: &mut Reading, x: Value, w: Value) -> Result<Value, 
             tw,
         ));
     }
-    let kernel: Vec<usize> = match r.sizes("kernel_shape")? {
-        Some(k) => k,
+    match r.sizes("kernel_shape")? {
+        Some(kernel) => Ok(kernel),
         None => Shape(tw.shape.0[2..].to_vec())
             .as_known()
-            .ok_or_else(|| OpError::symbolic("kernel of the weight", "known dimensions", &tw))?,
-    };
-    let groups = r.int_or("group", 1)?;
-    let groups = usize::try_from(groups)
-        .ok()
-        .filter(|g| (1..1 << 31).contains(g))
-        .ok_or_else(|| OpError::invalid("group", "at least 1 and below 2^31", groups))?;
-    let geometry = ConvGeometry { window: read_window(r, kernel, &tx)?, groups };
-    let bias = r.optional(2);
-    with_bias(r, Conv { geometry }, [x, w], bias)
+            .ok_or_else(|| OpError::symbolic("kernel of the weight", "known dimensions", &tw)),
+    }
+}
+
+/// Reads an attribute with a number of groups, 1 by default.
+///
+/// # Errors
+/// If the number is not positive, or too large.
+pub(super) fn read_groups(r: &Reading, name: &str) -> Result<usize, OpError> {
+    let groups = r.int_or(name, 1)?;
+    let valid = usize::try_from(groups).ok().filter(|g| (1..1 << 31).contains(g));
+    valid.ok_or_else(|| OpError::invalid(name, "at least 1 and below 2^31", groups))
 }
 
 /// Adds a convolution or its transpose. Beside a computed weight, and where it is computed itself, the bias is an addend with

@@ -3,7 +3,7 @@
 //! Reads ONNX `ConvTranspose`. Shapes: x `[n, c, …]`, w `[c, o/groups, …]`, bias `[o]` (optional), y `[n, o, to…]`.
 
 use super::Operator;
-use super::conv::with_bias;
+use super::conv::{read_groups, read_kernel, with_bias};
 use super::read::{Reader, Reading};
 use super::role::{BilinearMap, LinearMap, Role, Site};
 use crate::OpError;
@@ -97,28 +97,11 @@ pub fn readers() -> Vec<Reader> {
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (x, w) = (r.input(0)?, r.input(1)?);
     let (tx, tw) = (r.ty(x), r.ty(w));
-    if tx.rank() < 3 || tw.rank() != tx.rank() {
-        return Err(OpError::mismatch(
-            "rank of the weight",
-            format!("that of the operand {tx}, at least 3"),
-            tw,
-        ));
-    }
-    let spatial = Shape(tw.shape.0[2..].to_vec());
-    let kernel = match r.sizes("kernel_shape")? {
-        Some(kernel) => kernel,
-        None => spatial
-            .as_known()
-            .ok_or_else(|| OpError::symbolic("kernel of the weight", "known dimensions", &tw))?,
-    };
+    let kernel = read_kernel(r, [x, w])?;
     if kernel.len() != tx.rank() - 2 {
         return Err(OpError::mismatch("kernel_shape", format!("{} values", tx.rank() - 2), kernel.len()));
     }
-    let groups = r.int_or("group", 1)?;
-    let groups = usize::try_from(groups)
-        .ok()
-        .filter(|g| (1..1 << 31).contains(g))
-        .ok_or_else(|| OpError::invalid("group", "at least 1 and below 2^31", groups))?;
+    let groups = read_groups(r, "group")?;
     let (window, to) = read_geometry(r, kernel, &tx)?;
     // The bias is added separately, so the product does not check its length.
     let bias = r.optional(2);

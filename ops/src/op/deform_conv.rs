@@ -1,11 +1,11 @@
 //! Deformable convolution: each point of the kernel reads between elements, moved by an offset. Reads `DeformConv` as samples by
 //! [`Interpolate`](super::Interpolate), one tile for each window, and a [`Conv`] of these tiles.
 //!
-//! Shapes: x `[n, c, s₁, …]`, w `[o, c/groups, k₁, …]`, offset `[n, offset_groups · k₁ · … · d, t₁, …]` for `d` spatial axes,
-//! bias `[o]` (optional), mask `[n, offset_groups · k₁ · …, t₁, …]` (optional), y `[n, o, t₁, …]`. Offsets take no relevance. Source:
-//! [dai2017], [zhu2019].
+//! Shapes: x `[n, c, s₁, …]`, w `[o, c/groups, k₁, …]`, offset `[n, offset_groups · k₁ · … · d, t₁, …]` for `d` spatial
+//! axes, bias `[o]` (optional), mask `[n, offset_groups · k₁ · …, t₁, …]` (optional), y `[n, o, t₁, …]`. Rules that
+//! share relevance give the offsets none; derivatives reach them. Source: [dai2017], [zhu2019].
 
-use super::conv::{read_window, with_bias};
+use super::conv::{read_groups, read_kernel, read_window, with_bias};
 use super::grid_sample::zero_padded;
 use super::read::{Reader, Reading};
 use super::sampling::{batches, sample, scaled, shifted};
@@ -23,17 +23,10 @@ pub fn readers() -> Vec<Reader> {
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (x, w, offset) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let (bias, mask) = (r.optional(3), r.optional(4));
-    let (tx, tw) = (r.ty(x), r.ty(w));
-    let kernel = match (r.sizes("kernel_shape")?, tw.shape.0.get(2..)) {
-        (Some(kernel), _) => kernel,
-        (None, Some(dims)) => Shape(dims.to_vec())
-            .as_known()
-            .ok_or_else(|| OpError::symbolic("kernel of the weight", "known dimensions", &tw))?,
-        (None, None) => return Err(OpError::mismatch("rank of the weight", "at least 3", tw)),
-    };
+    let tx = r.ty(x);
+    let kernel = read_kernel(r, [x, w])?;
     let window = read_window(r, kernel, &tx)?;
-    let offset_groups = count(r, "offset_group")?;
-    let groups = count(r, "group")?;
+    let (offset_groups, groups) = (read_groups(r, "offset_group")?, read_groups(r, "group")?);
     let Some(channels) = tx.dim(1).as_known().filter(|c| c % offset_groups as i64 == 0) else {
         let expected = format!("a known number, a multiple of offset_group ({offset_groups})");
         return Err(OpError::mismatch("channels of the operand", expected, tx.dim(1)));
@@ -57,13 +50,6 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         ceil: false,
     };
     Ok(vec![with_bias(r, Conv { geometry: ConvGeometry { window: tiled, groups } }, [sampled, w], bias)?])
-}
-
-/// Reads a number of groups.
-fn count(r: &Reading, name: &str) -> Result<usize, OpError> {
-    let count = r.int_or(name, 1)?;
-    let valid = usize::try_from(count).ok().filter(|n| (1..1 << 31).contains(n));
-    valid.ok_or_else(|| OpError::invalid(name, "at least 1 and below 2^31", count))
 }
 
 /// Checks the shape of the offsets, and returns the spatial dimensions of the result.
@@ -124,7 +110,8 @@ impl Tiles<'_> {
         r.add(Transpose { perm }, &[y])
     }
 
-    /// Returns the values of the points of the kernel at each position, `[n, t₁, k₁, …]`: of the `i`-th of `groups · each` maps of points.
+    /// Returns one of the values that each point of the kernel has at each position, `[n, t₁, k₁, …]`: value `i % each` of offset
+    /// group `i / each`.
     fn points(&self, r: &mut Reading, x: Value, each: usize, i: usize) -> Result<Value, OpError> {
         let rank = self.window.kernel.len();
         let known = |sizes: &[usize]| sizes.iter().map(|k| Dim::known(*k as i64)).collect::<Vec<_>>();

@@ -1,5 +1,5 @@
-//! Sampling of a map at the positions of a grid. Reads `GridSample` as [`Interpolate`](super::Interpolate). The grid
-//! takes no relevance.
+//! Sampling of a map at the positions of a grid. Reads `GridSample` as [`Interpolate`](super::Interpolate). Rules that
+//! share relevance give the grid none; derivatives reach it.
 //!
 //! Shapes: x `[n, c, s₁, …]`, grid `[n, t₁, …, d]` with the position along each of the `d` spatial axes, last axis
 //! first, from -1 to 1, y `[n, c, t₁, …]`.
