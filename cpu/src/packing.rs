@@ -1,5 +1,7 @@
 //! Packing of a convolution's weight to panels: once if it is float32, else for each call, so that no copy of it stays in memory.
 
+use std::borrow::Cow;
+
 use super::conv::{Convolution, Direction, GroupSizes};
 use super::gemm::{Matrix, Packed};
 use super::grid::Grid;
@@ -14,6 +16,9 @@ impl Convolution {
     /// Calls `f` with the panels: `[o, q]` for a convolution, `[c, o · taps]` by phase of the grid for an adjoint. Those of a weight
     /// in fewer bits are packed anew for each call.
     pub(super) fn with_panels<T>(&self, grid: Option<&Grid>, f: impl FnOnce(&PanelSet<'_>) -> T) -> T {
+        if let Some(panels) = self.panels.0.get() {
+            return f(panels);
+        }
         let GroupSizes { o, c, q } = self.sizes();
         let count = self.taps.count();
         let phases: Vec<Vec<usize>> = match grid {
@@ -32,22 +37,16 @@ impl Convolution {
         match self.weight.elements() {
             Elements::Floats(values) => {
                 // No lock is held while the threads of the pool pack, since a waiting thread may take up another run of this plan.
-                let data = match self.panels.0.get() {
-                    Some(data) => data,
-                    None => {
-                        let mut data = vec![0.0; total];
-                        self.pack(values, &phases, &mut data);
-                        self.panels.0.get_or_init(|| data)
-                    }
-                };
-                f(&PanelSet { data, starts })
+                let mut data = vec![0.0; total];
+                self.pack(values, &phases, &mut data);
+                f(self.panels.0.get_or_init(|| PanelSet { data: data.into(), starts }))
             }
             Elements::Compact(values) => with_scratch(total, |data| {
                 with_scratch(self.outputs * q, |floats| {
                     chunks(floats, WIDENED, |i, floats| widen(values, i * WIDENED, floats));
                     self.pack(floats, &phases, data);
                 });
-                f(&PanelSet { data, starts })
+                f(&PanelSet { data: Cow::Borrowed(data), starts })
             }),
         }
     }

@@ -1,10 +1,11 @@
 //! Panels of a convolution's weight, the layout in which the product kernel reads it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// A weight of float32 packed to panels. It is packed at the first use.
 #[derive(Clone, Default)]
-pub struct Panels(pub(super) Arc<OnceLock<Vec<f32>>>);
+pub struct Panels(pub(super) Arc<OnceLock<PanelSet<'static>>>);
 
 // tract compares operators to merge equal nodes: panels follow from the rest.
 impl PartialEq for Panels {
@@ -23,7 +24,7 @@ impl std::fmt::Debug for Panels {
 
 /// Panels of all groups and, for an adjoint, of all phases of each.
 pub(super) struct PanelSet<'a> {
-    pub(super) data: &'a [f32],
+    pub(super) data: Cow<'a, [f32]>,
     /// Numbers of elements before the panels of each phase, and of all.
     pub(super) starts: Vec<usize>,
 }
