@@ -14,7 +14,7 @@ use dlbc_ops::tensor::{Compact, DType, Numbers, Steps, Tensor, TensorType};
 const TRANSFORMS: [Transform; 5] =
     [Transform::Id, Transform::Abs, Transform::Pos, Transform::Neg, Transform::Square];
 
-/// Returns `[rows, columns]` weights of every type, of which 4-bit ones have scales by blocks of 16.
+/// Returns `[rows, columns]` weights of every type. Those of 4 bits have scales by blocks of 16.
 fn weights(dims: &[usize]) -> Vec<Tensor> {
     let (elems, last) = (dims.iter().product::<usize>(), dims[dims.len() - 1]);
     let bytes = |n: usize| Arc::new((0..n).map(|i| (i * 31 % 113) as u8).collect::<Vec<u8>>());

@@ -231,7 +231,7 @@ class Genai(Form):
         return self.product(x, layer, part)
 
     def rounded(self, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Codes, scales and zero points, of which None stands for 8."""
+        """Codes, scales and zero points; zero points of None are all 8."""
         if self.bits == "q4":
             codes, scale, minimum = (np.concatenate(parts) for parts in zip(*map(self.weights.codes, names)))
             # A block of one value has the scale 1 and the code 0.

@@ -1,8 +1,9 @@
 //! Mixture of experts, as the tools of ONNX Runtime write it. Reads `MoE` and `QMoE` of com.microsoft.
 //!
-//! Shapes: x `[rows, features]` or `[batch, sequence, features]`, router's logits `[rows, experts]`, weights of the first and third layer
-//! `[experts, hidden, features]`, of the second `[experts, features, hidden]`, biases without the last axis. A row goes to the `k` experts of
-//! the largest weight, the softmax of the logits. Weights of `QMoE` are packed along their last axis. The rows of an expert are gathered, so that experts without rows cost nothing.
+//! Shapes: x `[rows, features]` or `[batch, sequence, features]`, router's logits `[rows, experts]`, weights of the first and
+//! third layer `[experts, hidden, features]`, of the second `[experts, features, hidden]`, biases without the last axis. A row
+//! goes to the `k` experts of the largest weight, the softmax of the logits. Weights of `QMoE` are packed along their last
+//! axis. The rows of an expert are gathered, so that experts without rows cost nothing.
 
 use super::matmul::product;
 use super::non_zero::non_zero;

@@ -1,5 +1,5 @@
-//! Rounding rule: of a rounded value `y = x + e` the rounding error's share `R e ⊘ y` is absorbed, and the value before rounding takes the
-//! rest, `R_x = R - R e ⊘ y`: all where `y` is 0.
+//! Rounding rule: of a rounded value `y = x + e` the rounding error's share `R e ⊘ y` is absorbed, and the value before rounding
+//! takes the rest, `R_x = R - R e ⊘ y`: all where `y` is 0.
 //!
 //! Conserves exactly with what is absorbed. The quotient lies between 1/2 and 3/2 where a step of rounding is not larger than `y`.
 

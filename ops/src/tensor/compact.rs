@@ -167,7 +167,7 @@ fn half_to_float(half: u16) -> f32 {
     f32::from_bits(sign | if exponent == 0 { small } else { magnitude })
 }
 
-/// Writes whole numbers of `BITS` bits, of which a byte has `COUNT`, from number `at` on.
+/// Writes whole numbers of `BITS` bits, `COUNT` in a byte, from number `at` on.
 #[inline(always)]
 fn parts<const BITS: usize, const COUNT: usize>(bytes: &[u8], at: usize, values: &mut [f32], signed: bool) {
     let sign = if signed { 1u8 << (BITS - 1) } else { 0 };
